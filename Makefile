@@ -1,0 +1,99 @@
+# The one vocabulary: a target here, a step of a workflow, a verb of `flightline` and the docs use the same word.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.SUFFIXES:
+
+PYTHON ?= python3
+VENV := .venv
+UV := $(VENV)/bin/uv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+# One thread for training: faster here than several, and the same on every machine.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: $(VENV)/.gate ## Train, gate and serve on HOST:PORT (127.0.0.1:8000); what has not changed is skipped
+	@flightline run
+
+.PHONY: train
+train: $(VENV)/.train ## Fetch, prepare and train what has changed
+	dvc repro train
+
+.PHONY: bundle
+bundle: $(VENV)/.train ## Reproduce everything up to build/bundle
+	dvc repro bundle
+
+.PHONY: gate
+gate: $(VENV)/.gate bundle ## Put the candidate before every gate; fails unless they pass
+	flightline gate
+
+.PHONY: report
+report: $(VENV)/.gate ## Render build/report.html and build/report.md from the verdict
+	flightline report
+
+.PHONY: serve
+serve: $(VENV)/.gate ## Serve build/bundle as it stands
+	@flightline serve
+
+.PHONY: record
+record: $(VENV)/.record ## Write the bundle to MLflow, once
+	flightline record
+
+.PHONY: trace
+trace: $(VENV)/.train ## Follow build/bundle back to its data, every link verified
+	flightline trace
+
+.PHONY: image
+image: $(VENV)/.gate ## Build the code image and put build/bundle on it
+	flightline image
+
+.PHONY: test
+test: $(VENV)/.dev ## Prove it all
+	pytest $(TESTS)
+
+.PHONY: lint
+lint: $(VENV)/.dev ## Format, lint and type check, as CI does
+	ruff format --check .
+	ruff check .
+	mypy
+
+.PHONY: format
+format: $(VENV)/.dev ## Mend what the formatter and the linter can
+	ruff format .
+	ruff check --fix .
+
+.PHONY: bench
+bench: $(VENV)/.dev $(VENV)-bench/.bench ## Measure the figures of docs/benchmarks.md
+	python -m bench
+
+.PHONY: lock
+lock: $(UV) ## Resolve requirements/*.in anew into hash-locked requirements/*.txt
+	infra/lock.sh
+
+.PHONY: doctor
+doctor: ## Say what is missing on this machine and how to get it
+	@$(PYTHON) infra/doctor.py
+
+.PHONY: clean
+clean: ## Remove what can be made again; keeps the environment, the DVC remotes and MLflow's records
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)*' -prune -exec rm -rf {} +
+
+# An environment is its lock file: installed by hash, and again when the lock changes.
+$(UV):
+	@$(PYTHON) infra/doctor.py --required
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --require-hashes -r requirements/uv.txt
+
+$(VENV)/.%: requirements/%.txt pyproject.toml | $(UV)
+	$(UV) pip install --python $(VENV) --require-hashes -r $<
+	$(UV) pip install --quiet --python $(VENV) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)-bench/.bench: requirements/bench.txt | $(UV)
+	$(PYTHON) -m venv $(VENV)-bench
+	$(UV) pip install --python $(VENV)-bench --require-hashes -r $<
+	@touch $@

@@ -1,0 +1,161 @@
+"""The two files a person writes: `params.yaml` (what is trained, how judged) and `[tool.flightline]` (whose it is).
+
+Both are read once into frozen models; a misspelt or missing field is an error that names it.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+GateName = Literal["data", "benchmark", "differential", "load"]
+Share = Field(gt=0, lt=1)
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used. The message names the file, the field and the fix."""
+
+
+class Frozen(BaseModel):
+    """An immutable value whose unknown fields are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataGate(Frozen):
+    """Limits of the data gate. Shares are of rows."""
+
+    max_out_of_range_share: float = Field(0.0005, ge=0, lt=1)
+    max_unseen_category_share: float = Field(0.01, ge=0, lt=1)
+    max_relation_violation_share: float = Field(0.001, ge=0, lt=1)
+    max_null_share_increase: float = Field(0.10, gt=0, lt=1)
+    min_labelled_share: float = Field(0.80, gt=0, le=1)
+    max_days_without_label: int = Field(7, ge=1)
+    max_single_feature_auc: float = Field(0.90, gt=0.5, le=1)
+
+
+class BenchmarkGate(Frozen):
+    """Limits of the benchmark gate. Margins are shares of production's loss."""
+
+    margin: float = Field(0.02, gt=0, lt=1)
+    slice_margin: float = Field(0.03, gt=0, lt=1)
+    resamples: int = Field(2000, ge=200, le=100_000)
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    min_blocks: int = Field(20, ge=2)
+    min_slice_rows: int = Field(500, ge=1)
+    min_slice_blocks: int = Field(20, ge=2)
+    seed: int = 20130101
+
+
+class DifferentialGate(Frozen):
+    """Limits of the differential gate."""
+
+    max_flip_share: float = Field(0.20, gt=0, le=1)
+    largest_flips: int = Field(10, ge=1, le=100)
+    parity_tolerance: float = Field(1e-5, gt=0)
+
+
+class LoadGate(Frozen):
+    """How the load gate measures. The objectives themselves are in `k8s/base/slo.yaml`."""
+
+    users: int = Field(8, ge=1, le=256)
+    rounds: int = Field(10, ge=3, le=50)
+    max_rounds: int = Field(25, ge=3, le=100)
+    round_seconds: float = Field(0.5, gt=0, le=60)
+    max_slowdown: float = Field(0.25, gt=0)
+    stress_users: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
+
+
+class Override(Frozen):
+    """A reviewed exception: this gate's decision about this one candidate does not block, until the date given."""
+
+    gate: GateName
+    candidate: str = Field(min_length=12, description="the candidate's version, or its first 12 or more characters")
+    reason: str = Field(min_length=10)
+    expires: date
+
+
+class Gates(Frozen):
+    """Every threshold of every gate."""
+
+    data: DataGate = DataGate()
+    benchmark: BenchmarkGate = BenchmarkGate()
+    differential: DifferentialGate = DifferentialGate()
+    load: LoadGate = LoadGate()
+    overrides: tuple[Override, ...] = ()
+
+
+class Params(Frozen):
+    """`params.yaml`. The first three sections belong to the model, which validates them itself."""
+
+    data: dict[str, Any]
+    split: dict[str, Any]
+    estimator: dict[str, Any]
+    gates: Gates
+
+    def of_model(self) -> Mapping[str, Any]:
+        """What `model.load` is given."""
+        return {"data": self.data, "split": self.split, "estimator": self.estimator}
+
+
+class Settings(Frozen):
+    """`[tool.flightline]` in pyproject.toml: the one place that says whose fork this is."""
+
+    name: str
+    title: str
+    repository: str
+    branch: str
+    owners: tuple[str, ...]
+    registry: str
+    environments: tuple[str, ...]
+    trusted_remote: str
+    work_remote: str
+    security_contact: str
+
+
+def read_params(root: Path) -> Params:
+    """Read `params.yaml` under `root`. Raises ConfigError."""
+    path = root / "params.yaml"
+    try:
+        document = yaml.safe_load(_text(path))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {error}") from error
+    return validated(Params, document, path)
+
+
+def read_settings(root: Path) -> Settings:
+    """Read `[tool.flightline]` of `pyproject.toml` under `root`. Raises ConfigError."""
+    path = root / "pyproject.toml"
+    try:
+        document = tomllib.loads(_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+    return validated(Settings, document.get("tool", {}).get("flightline", {}), path)
+
+
+_Config = TypeVar("_Config", bound=BaseModel)
+
+
+def validated(kind: type[_Config], document: Any, path: Path) -> _Config:
+    """The document as `kind`; a ConfigError names the file and every field at fault."""
+    try:
+        return kind.model_validate(document)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: " + "; ".join(map(_fault, error.errors()))) from error
+
+
+def _fault(error: Any) -> str:
+    """One pydantic error as `field: what is wrong (got ...)`."""
+    field = ".".join(map(str, error["loc"])) or "(top level)"
+    return f"{field}: {error['msg']} (got {error['input']!r:.60})"
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path} is not there; run flightline from the top of the repository") from error

@@ -1,0 +1,295 @@
+"""gate: put the candidate before every gate, write the verdict, and say in one line what to do.
+
+Reading and scoring happen here, deciding in `pipeline.gates`. The gate is not a DVC stage: it always runs, and always
+writes its verdict before it exits.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from model.contract import Model
+from pipeline import paths, production
+from pipeline.config import ConfigError, GateName, Gates, Override
+from pipeline.context import Context
+from pipeline.errors import UnavailableError
+from pipeline.evidence import Evidence, Scorer, gather
+from pipeline.frames import TableError, sha256, write_text
+from pipeline.gates import benchmark, data, differential, load
+from pipeline.gates.unseen import reason_seen
+from pipeline.production import Production
+from pipeline.slo import PATH as SLO_PATH
+from pipeline.slo import Slo, read_slo
+from pipeline.verdict import Check, Decision, GateResult, Holdout, Rule, Verdict, worst
+from serving import bundle
+from serving.bundle import Bundle
+
+Kind = Literal["change", "retrain"]
+GATES: tuple[GateName, ...] = get_args(GateName)
+Progress = Callable[[str], None]
+
+
+def rule_of(kind: Kind, evidence: Evidence) -> Rule:
+    """A first release and a retrain need a gain; a person's change must not be worse."""
+    if evidence.production.reachable and evidence.incumbent is None:
+        return "first release"
+    return "gain" if kind == "retrain" else "non-inferior"
+
+
+def judge(
+    evidence: Evidence,
+    gates: Gates,
+    slo: Slo,
+    rule: Rule,
+    names: Sequence[GateName] = GATES,
+    progress: Progress = print,
+) -> tuple[GateResult, ...]:
+    """Run the named gates in order; each result carries its time and the override that applies to it."""
+    judges: Mapping[GateName, Callable[[], GateResult]] = {
+        "data": lambda: _data(evidence, gates),
+        "benchmark": lambda: _benchmark(evidence, gates, rule),
+        "differential": lambda: _differential(evidence, gates),
+        "load": lambda: _load(evidence, gates, slo, progress),
+    }
+    results = []
+    for name in names:
+        progress(f"gate {name}")
+        started = time.monotonic()
+        result = judges[name]()
+        timed = result.model_copy(update={"seconds": round(time.monotonic() - started, 2)})
+        results.append(overridden(timed, gates.overrides, evidence.candidate.bundle.version, _today()))
+    return tuple(results)
+
+
+def _data(evidence: Evidence, gates: Gates) -> GateResult:
+    given = data.DataInputs(
+        prepared=evidence.rows,
+        train=evidence.train,
+        holdout=evidence.holdout,
+        schema=evidence.model.schema,
+        task=evidence.model.card.task,
+        rule=evidence.split_rule,
+    )
+    return data.judge(given, gates.data)
+
+
+def _benchmark(evidence: Evidence, gates: Gates, rule: Rule) -> GateResult:
+    if not evidence.production.reachable:
+        return _unreachable("benchmark", evidence.production.note)
+    model, holdout, incumbent = evidence.model, evidence.holdout, evidence.incumbent
+    labels = holdout[model.schema.label].to_numpy(np.float64)
+    constant = model.baseline(evidence.train[model.schema.label].to_numpy(np.float64))
+    reference = incumbent.scores if incumbent else np.full(len(holdout), constant)
+    comparison = benchmark.Comparison(
+        candidate_loss=model.loss(holdout, evidence.candidate.scores),
+        reference_loss=model.loss(holdout, reference),
+        candidate_scores=evidence.candidate.scores,
+        labels=labels,
+        blocks=holdout[model.schema.block].to_numpy(),
+        task=model.card.task,
+        reference_name="production" if incumbent else "the constant baseline",
+        reference_scores=incumbent.scores if incumbent else None,
+        slices=model.slices(holdout),
+        unseen_by_candidate=reason_seen(evidence.candidate.rule, holdout, evidence.split_rule),
+        unseen_by_production=reason_seen(incumbent.rule, holdout, evidence.split_rule) if incumbent else None,
+        unit=_unit(model),
+    )
+    return benchmark.judge(comparison, rule, gates.benchmark)
+
+
+def _differential(evidence: Evidence, gates: Gates) -> GateResult:
+    if not evidence.production.reachable:
+        return _unreachable("differential", evidence.production.note)
+    model, holdout = evidence.model, evidence.holdout
+    given = differential.DifferentialInputs(
+        rows=holdout,
+        key=model.schema.key,
+        blocks=holdout[model.schema.block].to_numpy(),
+        labels=holdout[model.schema.label].to_numpy(np.float64),
+        candidate=_scored(evidence.candidate),
+        estimator_scores=evidence.estimator_scores,
+        production=_scored(evidence.incumbent) if evidence.incumbent else None,
+        unit=_unit(model),
+    )
+    return differential.judge(given, gates.differential)
+
+
+def _load(evidence: Evidence, gates: Gates, slo: Slo, progress: Progress) -> GateResult:
+    rows = requests(evidence.candidate.bundle)
+    path = evidence.incumbent.bundle.path if evidence.incumbent else None
+    try:
+        found = load.measure(evidence.candidate.bundle.path, path, rows, gates.load, progress)
+    except load.LoadError as error:
+        raise UnavailableError(f"the load gate could not measure: {error}") from error
+    return load.judge(found, slo, gates.load)
+
+
+def requests(opened: Bundle) -> list[dict[str, Any]]:
+    """The golden rows as a caller would send them: synthetic, legal, nobody's data."""
+    names, columns = opened.golden.rows.keys(), opened.golden.rows.values()
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def overridden(result: GateResult, overrides: Sequence[Override], version: str, today: date) -> GateResult:
+    """The result with the reviewed exception that applies; one that has expired is named and does not."""
+    for override in overrides:
+        if override.gate != result.gate or not version.startswith(override.candidate) or not result.blocks:
+            continue
+        if override.expires < today:
+            return result.model_copy(update={"reason": f"{result.reason} (an override expired on {override.expires})"})
+        return result.model_copy(update={"override": override})
+    return result
+
+
+def verdict(context: Context, evidence: Evidence, rule: Rule, results: tuple[GateResult, ...], key: str) -> Verdict:
+    """Everything decided, as one document."""
+    decision = conclude(results)
+    card = evidence.model.card
+    return Verdict(
+        key=key,
+        candidate=evidence.candidate.ref(),
+        production=evidence.incumbent.ref() if evidence.incumbent else None,
+        production_note=evidence.production.note,
+        task=card.task,
+        title=card.title,
+        rule=rule,
+        holdout=_holdout(context, evidence),
+        decision=decision,
+        reason=_reason(results, decision),
+        next_step=next_step(decision, rule, results),
+        gates=results,
+    )
+
+
+def conclude(results: Sequence[GateResult]) -> Decision:
+    """The worst decision; an overridden gate counts as passed, and a gate that did not run leaves it inconclusive."""
+    counted = [Decision.PASS if result.override else result.decision for result in results]
+    missing = set(GATES) - {result.gate for result in results}
+    return worst([*counted, Decision.INCONCLUSIVE] if missing else counted)
+
+
+def next_step(decision: Decision, rule: Rule, results: Sequence[GateResult]) -> str:
+    """One sentence: what a person should do now."""
+    if decision is Decision.PASS:
+        return "release it: the next push to main does, or `flightline release staging`"
+    blocking = ", ".join(result.gate for result in results if result.blocks)
+    if decision is Decision.FAIL:
+        return (
+            f"do not release; see gate {blocking} in build/report.html, then change model or data and run `make gate`"
+        )
+    if rule == "gain":
+        return "keep production; retrain again when more labelled days have come"
+    return f"gate {blocking} cannot tell: bring more data or time, mend what it names, or have an override reviewed"
+
+
+def _reason(results: Sequence[GateResult], decision: Decision) -> str:
+    if decision is Decision.PASS:
+        benchmarked = [result.reason for result in results if result.gate == "benchmark"]
+        return benchmarked[0] if benchmarked else "every gate passes"
+    return "; ".join(f"{result.gate}: {result.reason}" for result in results if result.blocks) or "a gate did not run"
+
+
+def _holdout(context: Context, evidence: Evidence) -> Holdout:
+    frame, schema = evidence.holdout, evidence.model.schema
+    identity = _hash(frame[list(dict.fromkeys([*schema.key, schema.label]))].to_csv(index=False))[:16]
+    blocks = frame[schema.block].astype(str)
+    return Holdout(
+        id=identity,
+        rows=len(frame),
+        blocks=blocks.nunique(),
+        first=blocks.min(),
+        last=blocks.max(),
+        looks=_looks(context, identity),
+    )
+
+
+def _looks(context: Context, identity: str) -> int:
+    """How many commits on main released something judged by these very rows."""
+    main = production.main_ref(context)
+    found = context.git("log", "--format=%H", f"-S{identity}", main, "--", str(paths.RELEASES)) if main else None
+    return len(found.splitlines()) if found else 0
+
+
+def _unreachable(gate: GateName, note: str) -> GateResult:
+    check = Check(name="production", decision=Decision.INCONCLUSIVE, reason=note)
+    return GateResult(gate=gate, decision=Decision.INCONCLUSIVE, reason=note, checks=(check,))
+
+
+def _scored(scorer: Scorer) -> differential.Scored:
+    return differential.Scored(scorer.bundle.signature, scorer.scores)
+
+
+def _unit(model: Model) -> str:
+    return "days" if model.schema.event_time else "blocks"
+
+
+def run(context: Context, kind: Kind, progress: Progress) -> Verdict:
+    """Gather, judge by every gate, write build/verdict.json. What stands there is replaced whole or not at all."""
+    progress("reading rows, candidate and production")
+    evidence = gather(context)
+    rule = rule_of(kind, evidence)
+    results = judge(evidence, context.params.gates, read_slo(context.root), rule, progress=progress)
+    found = verdict(context, evidence, rule, results, key(context, kind, evidence.production))
+    write_text(context.root / paths.VERDICT, found.model_dump_json(indent=2) + "\n")
+    return found
+
+
+def some(context: Context, kind: Kind, names: Sequence[str], progress: Progress) -> tuple[GateResult, ...]:
+    """Judge by the named gates only, to look at; the verdict on disk stays as it is. Raises ConfigError."""
+    unknown = sorted(set(names) - set(GATES))
+    if unknown:
+        raise ConfigError(f"there is no gate {unknown[0]!r}; there are {', '.join(GATES)}")
+    evidence = gather(context)
+    chosen = tuple(name for name in GATES if name in names)
+    return judge(evidence, context.params.gates, read_slo(context.root), rule_of(kind, evidence), chosen, progress)
+
+
+def read_verdict(root: Path) -> Verdict:
+    """The verdict on disk. Raises TableError where there is none, or a newer version wrote it."""
+    path = root / paths.VERDICT
+    if not path.is_file():
+        raise TableError(f"{path} is not there; run `make gate`")
+    try:
+        return Verdict.model_validate_json(path.read_text())
+    except ValueError as error:
+        raise TableError(f"{path} is not a verdict of this version; run `make gate`") from error
+
+
+def key(context: Context, kind: Kind, released: Production) -> str:
+    """A hash of all that a verdict depends on: what was judged, by what, by which thresholds and with which code."""
+    root = context.root
+    today = [_today().isoformat()] if context.params.gates.overrides else []
+    parts = [
+        kind,
+        bundle.version(root / paths.BUNDLE),
+        bundle.version(released.path) if released.path else released.note,
+        sha256(root / paths.ROWS),
+        sha256(root / SLO_PATH),
+        context.params.gates.model_dump_json(),
+        *(sha256(file) for file in sorted((root / "pipeline").rglob("*.py"))),
+        *(sha256(file) for file in sorted((root / "serving").rglob("*.py"))),
+        *today,
+    ]
+    return _hash("\n".join(parts))
+
+
+def standing(context: Context, kind: Kind) -> Verdict | None:
+    """The verdict on disk, if it still speaks of exactly what is here now."""
+    try:
+        found = read_verdict(context.root)
+    except TableError:
+        return None
+    return found if found.key == key(context, kind, production.restore(context)) else None
+
+
+def _today() -> date:
+    return date.today()
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,148 @@
+"""Start a server as a process of its own, wait until it is ready, and stop it whatever happens."""
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+HOST = "127.0.0.1"
+START_SECONDS = 20.0
+STOP_SECONDS = 3.0
+
+
+class ServerError(Exception):
+    """A server that did not start, or died. The message is the last line it wrote to standard error."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server. `ready_seconds` is from the start of its process to the first ready answer."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    ready_seconds: float
+    errors: Path
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://{HOST}:{self.port}"
+
+    def memory_bytes(self) -> int:
+        """Resident memory of its largest process: the worker, where a supervisor stands above it."""
+        parent = psutil.Process(self.process.pid)
+        return max(int(one.memory_info().rss) for one in (parent, *parent.children(recursive=True)))
+
+    def check(self) -> None:
+        """Raise ServerError if it has died."""
+        if self.process.poll() is not None:
+            raise ServerError(_last_words(self.process, self.errors))
+
+
+@contextmanager
+def serve(bundle: Path) -> Iterator[Server]:
+    """Serve one bundle by `python -m serving` on a free port, with default settings; its log is written, to nowhere.
+
+    Raises ServerError where it does not become ready.
+    """
+    port = free_port()
+    environment = {"FLIGHTLINE_BUNDLE": str(bundle), "FLIGHTLINE_HOST": HOST, "FLIGHTLINE_PORT": str(port)}
+    with run([sys.executable, "-m", "serving"], port, environment) as server:
+        yield server
+
+
+@contextmanager
+def run(
+    command: Sequence[str],
+    port: int,
+    environment: Mapping[str, str],
+    *,
+    ready: str = "/readyz",
+    cwd: Path | None = None,
+) -> Iterator[Server]:
+    """Run `command` until the block ends, entering it once GET `ready` on `port` answers 200. Raises ServerError."""
+    with tempfile.TemporaryDirectory(prefix="flightline-") as folder:
+        errors = Path(folder) / "stderr"
+        with errors.open("wb") as sink, _process(command, environment, sink, cwd) as process:
+            yield Server(process, port, _wait(process, port, ready, errors), errors)
+
+
+def free_port() -> int:
+    """A loopback port that nothing listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def _process(
+    command: Sequence[str], environment: Mapping[str, str], sink: IO[bytes], cwd: Path | None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A child in a process group of its own, so that workers it may have started end with it."""
+    process = subprocess.Popen(
+        command,
+        env={**_inherited(), **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=sink,
+        cwd=cwd,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        _stop(process)
+
+
+def _inherited() -> dict[str, str]:
+    """The environment without the settings of a server somebody may be running beside it."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("FLIGHTLINE_")}
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_SECONDS)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _wait(process: subprocess.Popen[bytes], port: int, ready: str, errors: Path) -> float:
+    """Seconds from now until the server is ready."""
+    started = time.monotonic()
+    while time.monotonic() - started < START_SECONDS:
+        if process.poll() is not None:
+            raise ServerError(_last_words(process, errors))
+        if _answers(port, ready):
+            return time.monotonic() - started
+        time.sleep(0.005)
+    raise ServerError(f"not ready after {START_SECONDS:.0f} s; {_last_words(process, errors)}")
+
+
+def _answers(port: int, path: str) -> bool:
+    connection = http.client.HTTPConnection(HOST, port, timeout=1.0)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _last_words(process: subprocess.Popen[bytes], errors: Path) -> str:
+    lines = [line for line in errors.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1].strip() if lines else f"it wrote nothing and has exit code {process.poll()}"

@@ -1,0 +1,29 @@
+"""Were these held-out rows ever seen in training? Answered from the split's rule, which travels in the bundle."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+Rule = Mapping[str, str | float]
+
+
+def reason_seen(rule: Rule, holdout: pd.DataFrame, holdout_rule: Rule) -> str | None:
+    """None where a model split by `rule` cannot have trained on `holdout`; otherwise why it may have.
+
+    `holdout_rule` is the rule that chose the held-out rows. By time: training ended before the first of them. By group:
+    the same rule holds out the same groups every time, so equal rules never share a row.
+    """
+    kind = rule.get("kind")
+    if kind == "time":
+        return _seen_by_time(rule, holdout)
+    if kind == "group":
+        return None if dict(rule) == dict(holdout_rule) else "it held out other groups than the ones compared on"
+    return f"its bundle does not say how its rows were split (rule {dict(rule)!r})"
+
+
+def _seen_by_time(rule: Rule, holdout: pd.DataFrame) -> str | None:
+    column, until = str(rule["column"]), str(rule["trained_until"])
+    if column not in holdout:
+        return f"it was split by {column!r}, which these rows do not have"
+    first = str(holdout[column].min())
+    return None if until < first else f"it was trained on rows until {until}, and the holdout begins on {first}"

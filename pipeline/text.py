@@ -1,0 +1,94 @@
+"""Figures and foreign text as people read them: one safe line, numbers in four digits, Markdown that shows itself."""
+
+import math
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import TypeAlias
+
+Cell: TypeAlias = str | float | int | None
+
+MISSING = "-"
+_AUTOLINK = re.compile(r"([@#$])(?=\w)|(?<=\w)(://)|\b(www)(\.)", re.IGNORECASE)
+_SPECIAL = re.compile(r"([\\`*|~\[\]{}])")
+_LOOSE_UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+
+
+def plain(text: object) -> str:
+    """Any value as one line without control, escape or direction characters: safe to print."""
+    spaced = re.sub(r"\s+", " ", str(text)).strip()
+    return "".join(one for one in spaced if unicodedata.category(one) not in {"Cc", "Cf", "Cs", "Co"})
+
+
+def markdown(text: object) -> str:
+    """Text that came from data as Markdown that shows it literally: no markup, HTML, table cell, mention or link."""
+    safe = plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    safe = _LOOSE_UNDERSCORE.sub(r"\\_", _SPECIAL.sub(r"\\\1", safe))
+    return _AUTOLINK.sub(_broken, safe)
+
+
+def _broken(match: re.Match[str]) -> str:
+    """An empty comment inside what a forge would otherwise turn into a link or a mention."""
+    mark, scheme, host, dot = match.groups()
+    if mark:
+        return f"{mark}<!-- -->"
+    return ":<!-- -->//" if scheme else f"{host}<!-- -->{dot}"
+
+
+def number(value: float | None) -> str:
+    """A figure in about four digits, as the gates write them: `12,345`, `.6123`, `3.1e-07`."""
+    if value is None or math.isnan(value):
+        return MISSING
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    if float(value).is_integer() and abs(value) < 1e15:  # noqa: PLR2004 - floats are exact integers up to there
+        return f"{value:,.0f}"
+    return _fixed(value, decimals([value]))
+
+
+def decimals(values: Sequence[float]) -> int | None:
+    """Decimals that show the largest of the values in four digits; None where only an exponent can."""
+    largest = max((abs(one) for one in values if math.isfinite(one)), default=0.0)
+    if largest == 0:
+        return 0
+    if largest < 0.0005:  # noqa: PLR2004 - four decimals would show one digit or none
+        return None
+    return min(4, max(0, 3 - math.floor(math.log10(largest))))
+
+
+def _fixed(value: float, places: int | None) -> str:
+    shown = f"{value:.1e}" if places is None else f"{value:,.{places}f}"
+    return re.sub(r"^(-?)0\.", r"\1.", shown)
+
+
+def column(values: Sequence[Cell]) -> list[str]:
+    """One table column as text, with as many decimals in every row so that figures line up."""
+    places = decimals([one for one in values if isinstance(one, float)])
+    return [_cell(one, places) for one in values]
+
+
+def _cell(value: Cell, places: int | None) -> str:
+    if value is None or value == "":
+        return MISSING
+    if isinstance(value, float) and math.isfinite(value):
+        return _fixed(value, places)
+    return number(value) if isinstance(value, int | float) and not isinstance(value, bool) else plain(value)
+
+
+def interval(bounds: tuple[float, float] | None) -> str:
+    """`[-.0763, -.0288]`, both ends with the same decimals; empty where there is none."""
+    if bounds is None:
+        return ""
+    low, high = column([float(one) for one in bounds])
+    return f"[{low}, {high}]"
+
+
+def setting(value: object) -> str:
+    """A threshold or input as it stands in a configuration: lists joined, numbers shown whole."""
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: MISSING}[value]
+    if isinstance(value, int | float):
+        return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, list | tuple):
+        return ", ".join(setting(one) for one in value)
+    return plain(value)

@@ -1,0 +1,1 @@
+def document(signature, version, settings): return {}

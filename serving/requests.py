@@ -1,0 +1,136 @@
+"""From the bytes of a request to the model's matrix: a decoder and an encoder made once from the signature."""
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, NoReturn, Union
+
+import msgspec
+import numpy as np
+from msgspec import UNSET, Meta, UnsetType
+from numpy.typing import NDArray
+
+from serving.bundle import BundleError
+from serving.faults import LONGEST_ID, LONGEST_TEXT, bounds, find, parse
+from serving.problems import INVALID, TOO_MANY_ROWS, Fault, Refusal
+from serving.signature import Input, Signature, category_codes
+
+_NAN = float("nan")
+
+
+class Encoded(msgspec.Struct):
+    """Rows ready to be scored: float32 matrix (rows, inputs), ids as given (or UNSET), and what was noticed.
+
+    `missing` and `unseen` hold one input position per null and per category outside the known ones.
+    """
+
+    matrix: NDArray[np.float32]
+    ids: list[Any]
+    missing: list[int]
+    unseen: list[int]
+
+
+class Codec:
+    """Decodes, validates and encodes requests for one signature. Every method may be called from any thread."""
+
+    def __init__(self, signature: Signature, max_rows: int) -> None:
+        self._signature, self._max_rows = signature, max_rows
+        row = row_type(signature)
+        self._list: Any = list[row]  # type: ignore[valid-type]
+        self._decoder = msgspec.json.Decoder(Union[row, self._list])  # noqa: UP007 (a type made at run time)
+        self._categorical = [
+            (position, category_codes(one), float(len(one.categories)))
+            for position, one in enumerate(signature.inputs)
+            if one.type == "category"
+        ]
+        self._width = len(signature.inputs)
+
+    def decode(self, body: bytes) -> list[Any]:
+        """Validated rows of a JSON object (one row) or array of objects (many). Raises Refusal naming every fault."""
+        try:
+            rows = self._decoder.decode(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            self._refuse(parse(body), error)
+        return self._counted(rows) if type(rows) is list else [rows]
+
+    def convert(self, columns: dict[str, list[Any]]) -> list[Any]:
+        """Validated rows of named columns of equal length. Raises Refusal naming every fault."""
+        names = self._signature.names
+        rows = [dict(zip(names, values, strict=True)) for values in zip(*map(columns.get, names), strict=True)]  # type: ignore[arg-type]
+        try:
+            return self._counted(msgspec.convert(rows, self._list))
+        except msgspec.ValidationError as error:
+            self._refuse(rows, error)
+
+    def encode(self, rows: Sequence[Any]) -> Encoded:
+        """What `signature.encode` does, row by row and without its cost for one row; takes the id out of each row."""
+        flat: list[Any] = []
+        ids: list[Any] = []
+        missing: list[int] = []
+        unseen: list[int] = []
+        for row in rows:
+            *values, given = msgspec.structs.astuple(row)
+            ids.append(given)
+            if given is not UNSET:
+                row.id = UNSET
+            if None in values:
+                missing += [position for position, value in enumerate(values) if value is None]
+            for position, codes, other in self._categorical:
+                value = values[position]
+                code = codes.get(value, other) if value is not None else _NAN
+                if code == other:
+                    unseen.append(position)
+                values[position] = code
+            flat += values
+        matrix = np.array(flat, dtype=np.float32).reshape(len(rows), self._width)
+        return Encoded(matrix, ids, missing, unseen)
+
+    def _counted(self, rows: list[Any]) -> list[Any]:
+        if not rows:
+            raise Refusal(INVALID, "The list of rows is empty; send at least one row.")
+        if len(rows) > self._max_rows:
+            raise Refusal(TOO_MANY_ROWS, f"The request has {len(rows)} rows; at most {self._max_rows} are allowed.")
+        return rows
+
+    def _refuse(self, parsed: Any, error: Exception) -> NoReturn:
+        if isinstance(parsed, list):
+            self._counted(parsed)
+        faults = find(self._signature, parsed)
+        raise Refusal(INVALID, _summary(faults) or f"The request cannot be read: {error}.", tuple(faults)) from error
+
+
+def _summary(faults: list[Fault]) -> str:
+    more = f" And {len(faults) - 1} more, see `errors`." if len(faults) > 1 else ""
+    return faults[0].detail + more if faults else ""
+
+
+def row_type(signature: Signature) -> Any:
+    """A Struct with the signature's columns, in its order and under its names, each constrained, and an optional id."""
+    if "id" in signature.names:
+        raise BundleError("signature.json: an input may not be called 'id', the name of a row's own id; rename it")
+    names = {f"c{position}": one.name for position, one in enumerate(signature.inputs)}
+    fields = [(f"c{position}", _value_type(one)) for position, one in enumerate(signature.inputs)]
+    identity = ("id", Annotated[str, Meta(max_length=LONGEST_ID)] | UnsetType, UNSET)
+    return msgspec.defstruct("Row", [*fields, identity], rename=names, forbid_unknown_fields=True)
+
+
+def _value_type(one: Input) -> Any:
+    kind = {"number": _number, "integer": _integer, "category": _category}[one.type](one)
+    return Union[kind, None] if one.nullable else kind  # noqa: UP007
+
+
+def _number(one: Input) -> Any:
+    low, high = bounds(one)
+    return Annotated[float, Meta(ge=low, le=high)]
+
+
+def _integer(one: Input) -> Any:
+    """Whole numbers, written as 149 or as 149.0: a data frame with a null in it writes the latter."""
+    low, high = bounds(one)
+    whole = Annotated[int, Meta(ge=math.ceil(low), le=math.floor(high))]
+    return Union[whole, Annotated[float, Meta(ge=low, le=high, multiple_of=1)]]  # noqa: UP007
+
+
+def _category(one: Input) -> Any:
+    return Literal[one.categories] if one.unseen == "refuse" else Annotated[str, Meta(max_length=LONGEST_TEXT)]
+
+
