@@ -105,7 +105,7 @@ COLUMNS = (
     _weather("humid", "relative humidity", "%", 0, 100, 64.4),
     _weather("wind_dir", "direction the wind comes from", "°", 0, 360, 240.0, "null when the wind is variable or calm"),
     _weather(
-        "wind_speed", "wind speed", "mph", 0, 150, 11.5, "one reading of 1,048 mph (EWR, 12 February); made null here"
+        "wind_speed", "wind speed", "mph", 0, 150, 11.5, "a reading of 1,048 mph (EWR, a night in February); made null"
     ),
     _weather("precip", "precipitation in the hour", "in", 0, 10, 0.0, "traces are recorded as zero"),
     _weather("pressure", "sea-level pressure", "hPa", 900, 1100, 1012.3, "null in 10 % of the hours"),
@@ -120,7 +120,7 @@ COLUMNS = (
         nullable=True,
         example=15.0,
         source=_PLANES,
-        faults="null for 16 % of flights: AA and MQ report fleet numbers, not tail numbers",
+        faults="null for 17 % of flights: AA and MQ report fleet numbers, not tail numbers",
     ),
     Column(
         name="seats",
@@ -132,7 +132,7 @@ COLUMNS = (
         nullable=True,
         example=149,
         source=_PLANES,
-        faults="the type's certified number, not the airline's cabin; null for 15 % of flights",
+        faults="the type's certified number, not the airline's cabin; null for 16 % of flights",
     ),
 )
 

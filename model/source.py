@@ -4,6 +4,7 @@ from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from model.contract import Tables
@@ -48,11 +49,11 @@ def _required(tables: Tables, table: str, columns: list[str]) -> pd.DataFrame:
     """The flights with their derived times; a table or column that is missing is named."""
     flights = check_columns(tables, table, columns).copy()
     day = pd.to_datetime(flights[["year", "month", "day"]])
-    flights["date"] = day.dt.strftime("%Y-%m-%d")
+    flights["date"] = _iso(day).str[:10]
     flights["weekday"] = day.dt.dayofweek + 1
     flights["weather_hour"] = _hour_before(flights["time_hour"])
     minutes = pd.to_timedelta(flights["minute"], unit="min")
-    flights["scheduled_departure"] = _iso(pd.to_datetime(flights["time_hour"]) + minutes)
+    flights["scheduled_departure"] = _iso(_times(flights["time_hour"]) + minutes)
     return flights
 
 
@@ -82,11 +83,17 @@ def _planes(tables: Tables) -> pd.DataFrame:
 
 
 def _hour_before(hours: "pd.Series[str]") -> "pd.Series[str]":
-    return _iso(pd.to_datetime(hours) - pd.Timedelta(hours=1))
+    return _iso(_times(hours) - pd.Timedelta(hours=1))
+
+
+def _times(hours: "pd.Series[str]") -> "pd.Series[pd.Timestamp]":
+    return pd.to_datetime(hours.str.rstrip("Z"), format="ISO8601")
 
 
 def _iso(times: "pd.Series[pd.Timestamp]") -> "pd.Series[str]":
-    return times.dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+    # strftime would take a second per 100,000 rows.
+    text = np.datetime_as_string(times.to_numpy("datetime64[s]"), unit="s")
+    return pd.Series(np.char.add(text, "Z"), index=times.index, dtype="str")
 
 
 def _read_csv(name: str) -> pd.DataFrame:

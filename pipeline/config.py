@@ -54,7 +54,7 @@ class BenchmarkGate(Frozen):
 class DifferentialGate(Frozen):
     """Limits of the differential gate."""
 
-    max_flip_share: float = Field(0.20, gt=0, le=1)
+    max_flip_share: float = Field(0.15, gt=0, le=1)
     largest_flips: int = Field(10, ge=1, le=100)
     parity_tolerance: float = Field(1e-5, gt=0)
 

@@ -1,0 +1,3 @@
+from model.shops import load
+
+__all__ = ["load"]

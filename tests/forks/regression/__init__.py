@@ -1,0 +1,3 @@
+from model.minutes import load
+
+__all__ = ["load"]

@@ -1,0 +1,3 @@
+from model.cells import load
+
+__all__ = ["load"]
