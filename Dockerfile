@@ -1,12 +1,12 @@
 # syntax=docker/dockerfile:1
-# The code image: interpreter, locked dependencies and serving/. It holds no model; `flightline image append` adds one as a layer.
+# The code image: interpreter, locked dependencies and serving/. It holds no model; `flightline image append` adds one.
 # Where the default base can be reached it is used; elsewhere `flightline image base` makes one. See docs/image.md.
 ARG BASE_IMAGE=docker.io/library/python:3.12-slim-bookworm@sha256:782412e85d0f0984994c290652577d4018aff08145c85b262bb63dc0c7522254
 
 # pip runs here and is left here. Debian's Python comes without it.
 FROM ${BASE_IMAGE} AS dependencies
 # hadolint ignore=DL3008
-RUN python3 -m pip --version 2>/dev/null || { apt-get update && apt-get install --yes --no-install-recommends python3-pip; }
+RUN python3 -m pip --version || { apt-get update && apt-get install --yes --no-install-recommends python3-pip; }
 COPY requirements/serve.txt /tmp/serve.txt
 # The optional secrets: `ca`, the certificates of an inspecting proxy; `pip`, a pip.conf. Neither reaches a layer.
 RUN --mount=type=secret,id=ca --mount=type=secret,id=pip \
@@ -24,7 +24,9 @@ FROM ${BASE_IMAGE} AS system
 COPY infra/images/trim.py /tmp/trim.py
 RUN PYTHONHASHSEED=0 python3 /tmp/trim.py system && rm /tmp/trim.py
 
+# Starting from nothing is the point: a base's own layers would keep what was taken out.
 FROM scratch
+# hadolint ignore=DL3067
 COPY --from=system / /
 COPY --from=dependencies /app/lib /app/lib
 COPY --from=dependencies /app/serving /app/serving
@@ -34,6 +36,7 @@ ENV PATH=/usr/local/bin:/usr/bin:/bin \
     PYTHONSAFEPATH=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
+    ORT_DISABLE_TELEMETRY=1 \
     FLIGHTLINE_BUNDLE=/bundle \
     FLIGHTLINE_HOST=0.0.0.0
 LABEL org.opencontainers.image.title="flightline" \

@@ -17,6 +17,7 @@ from pipeline.oci import Image, ImageError, Layout
 
 ASK = {"docker": ("docker", "info"), "podman": ("podman", "info"), "buildah": ("buildah", "info")}
 LOCAL = "local"
+INPUTS_LABEL = "flightline.inputs"
 INSTALL = "apt-get install buildah runc (or start Docker)"
 SOURCES = (".dockerignore", "Dockerfile", "infra/images/trim.py", "requirements/serve.txt", "serving/**/*.py")
 RECIPE = Path("infra/images/base.sh")
@@ -34,18 +35,19 @@ class Base:
 
 @dataclass(frozen=True)
 class Job:
-    """One build: sources, engine, base, secret files by name, and whether earlier steps may be reused."""
+    """One build: sources, engine, base, secret files by name, may earlier steps be reused, and the inputs' hash."""
 
     root: Path
     engine: str
     base: Base
     secrets: Mapping[str, Path]
     cached: bool
+    inputs: str
 
     @property
     def tag(self) -> str:
         """What the engine's own store calls the result: the same for the same inputs."""
-        return f"localhost/flightline-code:{inputs(self.root, self.base)[:12]}"
+        return f"localhost/flightline-code:{self.inputs[:12]}"
 
 
 def find(wanted: str = "") -> str:
@@ -133,7 +135,7 @@ def run(job: Job, folder: Path) -> None:
 def command(job: Job, base: str) -> list[str]:
     """What all builders are told, in the same words."""
     labels = {
-        "flightline.inputs": inputs(job.root, job.base),
+        INPUTS_LABEL: job.inputs,
         "org.opencontainers.image.base.name": job.base.name,
         "org.opencontainers.image.base.digest": job.base.digest,
     }
@@ -151,9 +153,16 @@ def command(job: Job, base: str) -> list[str]:
 
 def _with_buildah(job: Job, folder: Path) -> None:
     """Podman and buildah share flags and store; both rewrite times, so that equal sources are equal layers."""
-    base = f"oci:{job.base.layout}:base" if job.base.layout else job.base.name
-    flags = ["--layers", "--format=oci", "--timestamp=0", *(_isolation() if job.engine == "buildah" else ())]
-    _call([job.engine, "build", *flags, *command(job, base)])
+    base = f"oci:{job.base.layout.name}:base" if job.base.layout else job.base.name
+    flags = [
+        "--layers",
+        "--format=oci",
+        "--timestamp=0",
+        "--identity-label=false",
+        *(_isolation() if job.engine == "buildah" else ()),
+    ]
+    # The store's name for a base is made of its path, where a dot or a capital is refused: hence a relative one.
+    _call([job.engine, "build", *flags, *command(job, base)], job.base.layout.parent if job.base.layout else job.root)
     _call([job.engine, "push", "--quiet", job.tag, f"oci:{folder}:code"])
 
 
@@ -207,10 +216,10 @@ def _compressed(layout: Layout, layer: oci.Descriptor) -> oci.Descriptor:
     return packed.blob.descriptor
 
 
-def _call(words: list[str]) -> None:
+def _call(words: list[str], folder: Path | None = None) -> None:
     """Run a tool with its output on our stderr. Raises ImageError with what to look at."""
     try:
-        subprocess.run(words, stdout=sys.stderr, check=True)
+        subprocess.run(words, stdout=sys.stderr, check=True, cwd=folder)
     except (OSError, subprocess.CalledProcessError) as error:
         raise ImageError(
             f"`{' '.join(words[:2])}` failed ({error.__class__.__name__}); its own message is above. Where no registry "

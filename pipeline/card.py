@@ -10,6 +10,7 @@ from model.contract import Card, Column, Schema
 from pipeline.text import markdown, number, setting
 
 _TO_FILL = "_To be filled in by whoever deploys this model:_"
+_ABOUT_ROWS = ("rows", "split", "holdout")
 _TASKS = {
     "classification": "a probability per row",
     "regression": "a value per row",
@@ -20,8 +21,8 @@ _TASKS = {
 def model_card(card: Card, schema: Schema, metrics: Mapping[str, Any], estimator: Mapping[str, Any]) -> str:
     """The card as Markdown, the same text for the same arguments.
 
-    `metrics` is the bundle's `metrics.json`, nested mappings allowed; a `holdout` mapping in it says which rows they
-    are from. `estimator` is the section of that name of `params.yaml`.
+    `metrics` is the bundle's `metrics.json`, nested mappings allowed; `rows` and `split` in it say which rows they are
+    from. `estimator` is the section of that name of `params.yaml`.
     """
     parts = (
         _head(card),
@@ -97,12 +98,12 @@ def _bounds(low: float | None, high: float | None) -> str:
 
 
 def _metrics(metrics: Mapping[str, Any]) -> str:
-    holdout = metrics.get("holdout")
-    rest = {name: value for name, value in metrics.items() if name != "holdout"}
+    rows = {name: value for name, value in metrics.items() if name in _ABOUT_ROWS}
+    rest = {name: value for name, value in metrics.items() if name not in _ABOUT_ROWS}
     figures = _table(("Metric", "Value"), _flat(rest)) if rest else "No metric was recorded."
-    if not isinstance(holdout, Mapping):
+    if not rows:
         return figures
-    return f"Measured on rows held out from training:\n\n{_table(('Holdout', ''), _flat(holdout))}\n\n{figures}"
+    return f"Measured on rows held out from training:\n\n{_table(('Rows', ''), _flat(rows))}\n\n{figures}"
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -102,13 +102,13 @@ def build(
     """
     start, place = time.monotonic(), locate(destination)
     engine, ground = builders.find(builder), builders.base(root, base)
+    job = builders.Job(root.resolve(), engine, ground, secrets or {}, cached, builders.inputs(root, ground))
     with tempfile.TemporaryDirectory() as folder:
         made = Layout(Path(folder))
-        builders.run(builders.Job(root, engine, ground, dict(secrets or {}), cached), made.path)
+        builders.run(job, made.path)
         image = builders.with_compressed_layers(made)
         oci.copy(image, made, place.store, place.tag)
-    seconds = time.monotonic() - start
-    return Built(_summary(place, image), engine, ground.name, builders.inputs(root, ground), seconds)
+    return Built(_summary(place, image), engine, ground.name, job.inputs, time.monotonic() - start)
 
 
 def append(code: str, folder: Path, destination: str) -> Summary:

@@ -8,9 +8,9 @@ from typing import TypeAlias
 
 Cell: TypeAlias = str | float | int | None
 
-MISSING = "-"
+MISSING = "\N{EN DASH}"
 _AUTOLINK = re.compile(r"([@#$])(?=\w)|(?<=\w)(://)|\b(www)(\.)", re.IGNORECASE)
-_SPECIAL = re.compile(r"([\\`*|~\[\]{}])")
+_SPECIAL = re.compile(r"([\\`*|~]|\](?=[(\[:]))")
 _LOOSE_UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 
 
@@ -71,7 +71,8 @@ def _cell(value: Cell, places: int | None) -> str:
     if value is None or value == "":
         return MISSING
     if isinstance(value, float) and math.isfinite(value):
-        return _fixed(value, places)
+        lost = places is not None and round(value, places) == 0 != value
+        return number(value) if lost else _fixed(value, places)
     return number(value) if isinstance(value, int | float) and not isinstance(value, bool) else plain(value)
 
 

@@ -1,7 +1,7 @@
 """`python -m serving`: serve the bundle that the environment names.
 
 Exit codes: 0 stopped by a signal, 64 a setting that cannot be used, 65 a bundle that must not be served, 69 the address
-is taken. Whatever is wrong is said in one line on standard error; standard output is the prediction log and nothing else.
+is taken. Whatever is wrong is said in one line on standard error; standard output is the prediction log, nothing else.
 """
 
 import os

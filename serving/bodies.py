@@ -1,11 +1,10 @@
 """Reading a request's body within its limits: how long, how large, and that it says it is JSON."""
 
 import asyncio
-from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
 
-from serving.problems import TOO_LARGE, TOO_SLOW, WRONG_MEDIA_TYPE, Refusal
+from serving.problems import BAD_JSON, TOO_LARGE, TOO_SLOW, WRONG_MEDIA_TYPE, RefusedError
 
 LINGER_BYTES = 16 << 20
 SWEEP_SECONDS = 0.5
@@ -19,26 +18,20 @@ class Bodies:
         self._max_bytes, self._timeout = max_bytes, timeout
         self._arriving: dict[asyncio.Task[Any], float] = {}
 
-    async def read(self, headers: Any, protocol: Any) -> bytes:
-        """The body of a request. Raises Refusal when it is too large, too slow or not called JSON."""
-        check_media_type(headers)
+    async def read(self, headers: Any, protocol: Any, began: float) -> bytes:
+        """The body of a request that began at that `perf_counter`. Raises RefusedError."""
+        length = headers.get("content-length")
+        if length is not None and int(length) > self._max_bytes:
+            raise self._too_large(f"{length} bytes")
         task: Any = asyncio.current_task()
-        self._arriving[task] = perf_counter()
+        self._arriving[task] = began
         try:
-            return await self._read(headers, protocol)
+            return await (self._read_chunked(protocol) if length is None else protocol())
         except asyncio.CancelledError:
-            raise Refusal(TOO_SLOW, f"The body did not arrive within {self._timeout:g} seconds.") from None
+            detail = f"The body did not arrive in time; at most {self._timeout:g} seconds are allowed."
+            raise RefusedError(TOO_SLOW, detail, headers=(("connection", "close"),)) from None
         finally:
             del self._arriving[task]
-
-    async def _read(self, headers: Any, protocol: Any) -> bytes:
-        length = headers.get("content-length")
-        if length is None:
-            return await self._read_chunked(protocol)
-        if int(length) > self._max_bytes:
-            raise self._too_large(f"{length} bytes")
-        body: bytes = await protocol()
-        return body
 
     async def _read_chunked(self, protocol: Any) -> bytes:
         body = bytearray()
@@ -48,9 +41,9 @@ class Bodies:
                 raise self._too_large("larger")
         return bytes(body)
 
-    def _too_large(self, size: str) -> Refusal:
+    def _too_large(self, size: str) -> RefusedError:
         detail = f"The body is {size}; at most {self._max_bytes} bytes are allowed. Send the rows in several requests."
-        return Refusal(TOO_LARGE, detail, headers=(("connection", "close"),))
+        return RefusedError(TOO_LARGE, detail, headers=(("connection", "close"),))
 
     async def discard(self, protocol: Any) -> None:
         """Read on a little after a refusal, so that a client which is still sending gets to see the answer."""
@@ -69,20 +62,32 @@ class Bodies:
 
     def sweep(self) -> None:
         """Give up on bodies that take too long; runs itself again from the event loop."""
-        oldest = perf_counter() - self._timeout
-        for task, began in list(self._arriving.items()):
-            if began < oldest:
-                task.cancel()
+        self.give_up(self._timeout)
         asyncio.get_running_loop().call_later(SWEEP_SECONDS, self.sweep)
 
+    def give_up(self, older_than: float = 0.0) -> None:
+        """Stop waiting for bodies of requests that began more than so many seconds ago."""
+        newest = perf_counter() - older_than
+        for task, began in list(self._arriving.items()):
+            if began < newest:
+                task.cancel()
 
-def check_media_type(headers: Mapping[str, str] | Any) -> None:
-    """Raise Refusal unless the body is called JSON, or nothing at all, and is not compressed."""
+
+def check_media_type(headers: Any) -> None:
+    """Raise RefusedError unless the body is called JSON, or nothing at all."""
     kind = headers.get("content-type")
     if kind not in _JSON and not _is_json(kind):
-        raise Refusal(WRONG_MEDIA_TYPE, f"The content type is {kind[:80]!r}; send 'content-type: application/json'.")
-    if headers.get("content-encoding", "identity") != "identity":
-        raise Refusal(WRONG_MEDIA_TYPE, "The body is compressed; send it without a content-encoding.")
+        raise RefusedError(
+            WRONG_MEDIA_TYPE, f"The content type is {kind[:80]!r}; send 'content-type: application/json'."
+        )
+
+
+def explain(refusal: RefusedError, headers: Any) -> RefusedError:
+    """The refusal, or a better one where the body was no JSON because it is compressed."""
+    encoding = headers.get("content-encoding", "identity")
+    if refusal.kind is not BAD_JSON or encoding == "identity":
+        return refusal
+    return RefusedError(WRONG_MEDIA_TYPE, f"The content-encoding is {encoding[:80]!r}; send the body without one.")
 
 
 def _is_json(kind: str) -> bool:

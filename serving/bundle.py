@@ -104,8 +104,10 @@ def check_golden(bundle: Bundle) -> None:
     """Score the golden rows; raise BundleError where a score is not what it was when the bundle was made."""
     found = bundle.score(encode(bundle.signature, bundle.golden.rows))
     wanted = np.asarray(bundle.golden.scores, dtype=np.float64)
+    if found.shape != wanted.shape:
+        raise BundleError(f"{bundle.path}: golden scores do not match: {len(wanted)} of them for {len(found)} rows")
     difference = np.abs(found - wanted)
-    if found.shape != wanted.shape or not (difference <= TOLERANCE).all():
+    if not (difference <= TOLERANCE).all():
         raise BundleError(
             f"{bundle.path}: golden scores do not match model.onnx (largest difference "
             f"{np.nanmax(difference, initial=0):.2g}, allowed {TOLERANCE}); model or runtime is not the one bundled"

@@ -4,7 +4,7 @@ MOST_KNOWN = 4096
 
 
 class Connections:
-    """Counts requests by the client's address and port; the longest-known connection is forgotten when there are many."""
+    """Counts requests by the client's address and port; of many connections the longest-known is forgotten."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit

@@ -2,17 +2,19 @@
 
 import json
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, NoReturn
 
 import msgspec
 
-from serving.problems import BAD_JSON, INVALID, Fault, Refusal
+from serving.problems import BAD_JSON, INVALID, Fault, RefusedError
 from serving.signature import Input, Signature
 
 LONGEST_ID = 128
 LONGEST_TEXT = 256
 LONGEST_VALUE = 80
 MOST_CATEGORIES = 50
+MOST_FOUND = 1000
 _FLOAT32 = 3.4028234663852886e38
 _WHOLE = 2.0**53
 _INFINITY = float("inf")
@@ -27,15 +29,15 @@ def bounds(one: Input) -> tuple[float, float]:
 
 
 def parse(body: bytes) -> Any:
-    """The body as plain JSON values; numbers beyond a double become infinite. Raises Refusal where it is not JSON."""
+    """The body as plain JSON values; numbers beyond a double become infinite. Raises RefusedError."""
     try:
         return msgspec.json.decode(body)
     except msgspec.ValidationError:
         return _parse_large(body)
     except RecursionError as error:
-        raise Refusal(BAD_JSON, "The body is nested too deeply; a row is one flat object.") from error
+        raise RefusedError(BAD_JSON, "The body is nested too deeply; a row is one flat object.") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise Refusal(BAD_JSON, f"{error}. NaN and Infinity are not JSON; send UTF-8.") from error
+        raise RefusedError(BAD_JSON, f"{error}. NaN and Infinity are not JSON; send UTF-8.") from error
 
 
 def _parse_large(body: bytes) -> Any:
@@ -43,7 +45,7 @@ def _parse_large(body: bytes) -> Any:
     try:
         return json.loads(body, parse_constant=_no_constant, parse_int=_whole)
     except (ValueError, RecursionError) as error:
-        raise Refusal(BAD_JSON, f"The body is not JSON: {error}.") from error
+        raise RefusedError(BAD_JSON, f"The body is not JSON: {error}.") from error
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -55,11 +57,12 @@ def _whole(digits: str) -> float:
 
 
 def find(signature: Signature, parsed: Any) -> list[Fault]:
-    """Every fault of every row, in order. Raises Refusal where the request is not made of rows at all."""
+    """Every fault of every row, in order, up to a thousand. Raises RefusedError for what is no rows at all."""
     rows = parsed if isinstance(parsed, list) else [parsed]
     if not isinstance(parsed, list | dict):
-        raise Refusal(INVALID, f"The body is {_kind(parsed)}; send an object (one row) or an array of objects.")
-    return [fault for index, row in enumerate(rows) for fault in _row_faults(signature, index, row)]
+        raise RefusedError(INVALID, f"The body is {_kind(parsed)}; send an object (one row) or an array of objects.")
+    faults = (fault for index, row in enumerate(rows) for fault in _row_faults(signature, index, row))
+    return list(islice(faults, MOST_FOUND))
 
 
 def _row_faults(signature: Signature, index: int, row: Any) -> Iterator[Fault]:
@@ -81,7 +84,9 @@ def _row_faults(signature: Signature, index: int, row: Any) -> Iterator[Fault]:
 
 def _missing(index: int, one: Input) -> Fault:
     null = " (null, where it is not known)" if one.nullable else ""
-    return Fault(index, "missing", f"Row {index}: {one.name} is missing; give it{null}.", one.name, allowed=_allowed(one))
+    return Fault(
+        index, "missing", f"Row {index}: {one.name} is missing; give it{null}.", one.name, allowed=_allowed(one)
+    )
 
 
 def _value_fault(index: int, one: Input, value: Any) -> Fault | None:

@@ -28,7 +28,7 @@ class PredictionLog:
 
     def append(self, lines: bytes) -> None:
         """Take whole lines; call from the event loop."""
-        if not self._buffer:
+        if not self._buffer and lines:
             asyncio.get_running_loop().call_later(MOMENT, self.flush)
         self._buffer += lines
         if len(self._buffer) >= FULL:

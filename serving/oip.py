@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from serving.problems import BAD_JSON, BAD_TENSOR, Refusal
+from serving.problems import BAD_JSON, BAD_TENSOR, RefusedError
 from serving.scoring import Answer, Call, Prediction, Scorer
 from serving.signature import Input
 
@@ -62,7 +62,7 @@ def model(scorer: Scorer) -> dict[str, Any]:
 
 
 def infer(scorer: Scorer, body: bytes, call: Call) -> Answer:
-    """Answer the body of a POST to .../infer. Raises Refusal."""
+    """Answer the body of a POST to .../infer. Raises RefusedError."""
     request = _decode(body)
     wanted = _wanted(request, scorer)
     columns = _columns(request.inputs, scorer.signature.inputs)
@@ -82,11 +82,11 @@ def _decode(body: bytes) -> Inference:
     try:
         return _DECODER.decode(body)
     except msgspec.ValidationError as error:
-        raise Refusal(BAD_TENSOR, f"{error}.") from error
+        raise RefusedError(BAD_TENSOR, f"{error}.") from error
     except RecursionError as error:
-        raise Refusal(BAD_JSON, "The body is nested too deeply.") from error
+        raise RefusedError(BAD_JSON, "The body is nested too deeply.") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise Refusal(BAD_JSON, f"{error}. Send tensors as JSON (binary_data=False); NaN is not JSON.") from error
+        raise RefusedError(BAD_JSON, f"{error}. Send tensors as JSON (binary_data=False); NaN is not JSON.") from error
 
 
 def _outputs(scorer: Scorer) -> dict[str, str]:
@@ -98,18 +98,18 @@ def _wanted(request: Inference, scorer: Scorer) -> dict[str, str]:
     known = _outputs(scorer)
     for one in request.outputs:
         if one.name not in known:
-            raise Refusal(BAD_TENSOR, f"There is no output {one.name[:80]!r}; there is {', '.join(known)}.")
+            raise RefusedError(BAD_TENSOR, f"There is no output {one.name[:80]!r}; there is {', '.join(known)}.")
     return {one.name: known[one.name] for one in request.outputs} or known
 
 
 def _columns(tensors: list[Tensor], inputs: tuple[Input, ...]) -> dict[str, list[Any]]:
-    """Input name -> values of each row. Raises Refusal for a tensor that is not as the metadata says."""
+    """Input name -> values of each row. Raises RefusedError for a tensor that is not as the metadata says."""
     by_name = {tensor.name: tensor for tensor in tensors}
     known = {one.name: one for one in inputs}
     _check_names(tensors, by_name, known)
     rows = {name: _rows(by_name[name], one) for name, one in known.items()}
     if len(set(rows.values())) > 1:
-        raise Refusal(BAD_TENSOR, f"The tensors differ in their number of rows: {rows}.")
+        raise RefusedError(BAD_TENSOR, f"The tensors differ in their number of rows: {rows}.")
     return {name: _flat(by_name[name]) for name in known}
 
 
@@ -120,22 +120,22 @@ def _check_names(tensors: list[Tensor], given: dict[str, Tensor], known: dict[st
         ("Inputs given twice", ["; ".join(given)] if len(given) < len(tensors) else []),
     ):
         if names:
-            raise Refusal(BAD_TENSOR, f"{problem}: {', '.join(names[:20])}. The model takes {', '.join(known)}.")
+            raise RefusedError(BAD_TENSOR, f"{problem}: {', '.join(names[:20])}. The model takes {', '.join(known)}.")
 
 
 def _rows(tensor: Tensor, one: Input) -> int:
     """How many rows the tensor has, by its shape."""
     legal = {"BYTES"} if one.type == "category" else _NUMERIC
     if tensor.datatype not in legal:
-        raise Refusal(
+        raise RefusedError(
             BAD_TENSOR,
             f"Tensor {one.name} has datatype {tensor.datatype[:20]!r}; use {_DATATYPES[one.type]}.",
         )
     rows, rest = (tensor.shape or [0])[0], tensor.shape[1:]
     if rows < 1 or rest not in ([], [1]):
-        raise Refusal(BAD_TENSOR, f"Tensor {one.name} has shape {tensor.shape[:8]}; use [rows] or [rows, 1].")
+        raise RefusedError(BAD_TENSOR, f"Tensor {one.name} has shape {tensor.shape[:8]}; use [rows] or [rows, 1].")
     if tensor.data is UNSET:
-        raise Refusal(BAD_TENSOR, f"Tensor {one.name} has no data; send it as JSON (binary_data=False).")
+        raise RefusedError(BAD_TENSOR, f"Tensor {one.name} has no data; send it as JSON (binary_data=False).")
     return rows
 
 
@@ -143,7 +143,7 @@ def _flat(tensor: Tensor) -> list[Any]:
     data: list[Any] = [] if tensor.data is UNSET else tensor.data
     flat = [value[0] if isinstance(value, list) and len(value) == 1 else value for value in data]
     if len(flat) != tensor.shape[0]:
-        raise Refusal(BAD_TENSOR, f"Tensor {tensor.name} has shape {tensor.shape[:8]} but {len(flat)} values.")
+        raise RefusedError(BAD_TENSOR, f"Tensor {tensor.name} has shape {tensor.shape[:8]} but {len(flat)} values.")
     return flat
 
 

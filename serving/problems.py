@@ -23,7 +23,7 @@ UNKNOWN_VERSION = Kind("unknown-version", 404, "This model or version is not ser
 WRONG_METHOD = Kind("wrong-method", 405, "The path does not take this method")
 TOO_SLOW = Kind("too-slow", 408, "The request took too long to arrive")
 TOO_LARGE = Kind("too-large", 413, "The body is too large")
-TOO_MANY_ROWS = Kind("too-many-rows", 413, "The request has too many rows")
+TOO_MANY_ROWS = Kind("too-many-rows", 422, "The request has too many rows")
 WRONG_MEDIA_TYPE = Kind("wrong-media-type", 415, "The body has to be JSON")
 INVALID = Kind("invalid-rows", 422, "The rows do not fit the model's inputs")
 MODEL_ERROR = Kind("model-error", 422, "The model has no finite score for a row")
@@ -48,7 +48,7 @@ class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
     allowed: Any = msgspec.UNSET
 
 
-class Refusal(Exception):
+class RefusedError(Exception):
     """A request that is answered with a problem. `faults` may be many; the answer lists the first fifty."""
 
     def __init__(
@@ -58,7 +58,7 @@ class Refusal(Exception):
         self.kind, self.detail, self.faults, self.headers = kind, detail, faults, headers
 
 
-def body(refusal: Refusal) -> bytes:
+def body(refusal: RefusedError) -> bytes:
     """The problem as JSON. `error` repeats the detail: Open Inference Protocol clients read that member."""
     problem: dict[str, Any] = {
         "type": f"/docs#{refusal.kind.slug}",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from serving.bundle import BundleError
 from serving.faults import LONGEST_ID, LONGEST_TEXT, bounds, find, parse
-from serving.problems import INVALID, TOO_MANY_ROWS, Fault, Refusal
+from serving.problems import INVALID, TOO_MANY_ROWS, Fault, RefusedError
 from serving.signature import Input, Signature, category_codes
 
 _NAN = float("nan")
@@ -34,8 +34,8 @@ class Codec:
 
     def __init__(self, signature: Signature, max_rows: int) -> None:
         self._signature, self._max_rows = signature, max_rows
-        row = row_type(signature)
-        self._list: Any = list[row]  # type: ignore[valid-type]
+        row: Any = row_type(signature)
+        self._list: Any = list[row]
         self._decoder = msgspec.json.Decoder(Union[row, self._list])  # noqa: UP007 (a type made at run time)
         self._categorical = [
             (position, category_codes(one), float(len(one.categories)))
@@ -45,7 +45,7 @@ class Codec:
         self._width = len(signature.inputs)
 
     def decode(self, body: bytes) -> list[Any]:
-        """Validated rows of a JSON object (one row) or array of objects (many). Raises Refusal naming every fault."""
+        """Validated rows of a JSON object (one row) or array of objects (many). Raises RefusedError."""
         try:
             rows = self._decoder.decode(body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -53,9 +53,11 @@ class Codec:
         return self._counted(rows) if type(rows) is list else [rows]
 
     def convert(self, columns: dict[str, list[Any]]) -> list[Any]:
-        """Validated rows of named columns of equal length. Raises Refusal naming every fault."""
+        """Validated rows of named columns of equal length. Raises RefusedError naming every fault."""
         names = self._signature.names
-        rows = [dict(zip(names, values, strict=True)) for values in zip(*map(columns.get, names), strict=True)]  # type: ignore[arg-type]
+        rows = [
+            dict(zip(names, values, strict=True)) for values in zip(*(columns[name] for name in names), strict=True)
+        ]
         try:
             return self._counted(msgspec.convert(rows, self._list))
         except msgspec.ValidationError as error:
@@ -86,16 +88,20 @@ class Codec:
 
     def _counted(self, rows: list[Any]) -> list[Any]:
         if not rows:
-            raise Refusal(INVALID, "The list of rows is empty; send at least one row.")
+            raise RefusedError(INVALID, "The list of rows is empty; send at least one row.")
         if len(rows) > self._max_rows:
-            raise Refusal(TOO_MANY_ROWS, f"The request has {len(rows)} rows; at most {self._max_rows} are allowed.")
+            raise RefusedError(
+                TOO_MANY_ROWS, f"The request has {len(rows)} rows; at most {self._max_rows} are allowed."
+            )
         return rows
 
     def _refuse(self, parsed: Any, error: Exception) -> NoReturn:
         if isinstance(parsed, list):
             self._counted(parsed)
         faults = find(self._signature, parsed)
-        raise Refusal(INVALID, _summary(faults) or f"The request cannot be read: {error}.", tuple(faults)) from error
+        raise RefusedError(
+            INVALID, _summary(faults) or f"The request cannot be read: {error}.", tuple(faults)
+        ) from error
 
 
 def _summary(faults: list[Fault]) -> str:
@@ -132,5 +138,3 @@ def _integer(one: Input) -> Any:
 
 def _category(one: Input) -> Any:
     return Literal[one.categories] if one.unseen == "refuse" else Annotated[str, Meta(max_length=LONGEST_TEXT)]
-
-

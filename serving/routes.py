@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from serving import docs, metrics, oip, openapi, problems
-from serving.problems import DRAINING, NOT_FOUND, UNKNOWN_VERSION, WRONG_METHOD, Refusal
+from serving.problems import DRAINING, NOT_FOUND, UNKNOWN_VERSION, WRONG_METHOD, RefusedError
 from serving.scoring import Answer, Call, Scorer
 from serving.settings import Settings
 
@@ -37,18 +37,20 @@ class Routes:
     scoring: Mapping[str, tuple[str, Score]]
     served: str
 
-    def refuse(self, method: str, path: str) -> Refusal:
+    def refuse(self, method: str, path: str) -> RefusedError:
         """Why nothing answers this method and path."""
         if path in self.pages or path in self.scoring:
             allowed = "POST" if path in self.scoring else "GET, HEAD"
-            return Refusal(WRONG_METHOD, f"{method} is not allowed here; use {allowed}.", headers=(("allow", allowed),))
+            return RefusedError(
+                WRONG_METHOD, f"{method} is not allowed here; use {allowed}.", headers=(("allow", allowed),)
+            )
         if _MAJOR.fullmatch(path) or path.startswith("/v2/models/"):
-            return Refusal(UNKNOWN_VERSION, f"This server serves {self.served}.")
-        return Refusal(NOT_FOUND, f"There is nothing at {path[:80]}; see /docs.")
+            return RefusedError(UNKNOWN_VERSION, f"This server serves {self.served}.")
+        return RefusedError(NOT_FOUND, f"There is nothing at {path[:80]}; see /docs.")
 
 
-def build(scorer: Scorer, settings: Settings, counts: metrics.Metrics) -> Routes:
-    """The routes of one server."""
+def build(scorer: Scorer, settings: Settings, counts: Callable[[], metrics.Metrics]) -> Routes:
+    """The routes of one server; `counts` gives its metrics, up to date."""
     signature, version = scorer.signature, scorer.bundle.version
     predict, infer = ("predict", scorer.predict), ("infer", partial(oip.infer, scorer))
     models = [f"/v2/models/{signature.model}{rest}" for rest in _versions(version)]
@@ -68,28 +70,28 @@ def _versions(version: str) -> tuple[str, ...]:
     return "", f"/versions/{version}", f"/versions/{version[:SHORT]}"
 
 
-def _pages(scorer: Scorer, settings: Settings, counts: metrics.Metrics, ready: Page) -> dict[str, Page]:
+def _pages(scorer: Scorer, settings: Settings, counts: Callable[[], metrics.Metrics], ready: Page) -> dict[str, Page]:
     return {
         "/": partial(Reply, 307, (("location", "/docs"),), b""),
         "/docs": cache(lambda: Reply(200, docs.HEADERS, docs.page(scorer, settings))),
         "/openapi.json": cache(lambda: _json(openapi.document(scorer.signature, scorer.bundle.version, settings))),
         "/livez": partial(_json, {"status": "live"}),
         "/readyz": ready,
-        "/metrics": lambda: Reply(200, (("content-type", metrics.MEDIA_TYPE),), counts.render()),
+        "/metrics": lambda: Reply(200, (("content-type", metrics.MEDIA_TYPE),), counts().render()),
         "/v2": partial(_json, oip.server()),
     }
 
 
-def _ready(counts: metrics.Metrics, state: Any) -> Reply:
-    if counts.ready:
+def _ready(counts: Callable[[], metrics.Metrics], state: Any) -> Reply:
+    if counts().ready:
         return _json(state)
-    return problem(Refusal(DRAINING, "The server was told to stop and takes no new clients.", headers=(RETRY,)))
+    return problem(RefusedError(DRAINING, "The server was told to stop and takes no new clients.", headers=(RETRY,)))
 
 
 RETRY = ("retry-after", "1")
 
 
-def problem(refusal: Refusal) -> Reply:
+def problem(refusal: RefusedError) -> Reply:
     """The answer to a refused request."""
     headers = (("content-type", problems.MEDIA_TYPE), *refusal.headers)
     return Reply(refusal.kind.status, headers, problems.body(refusal))

@@ -16,8 +16,8 @@ from serving.settings import Settings
 
 BACKLOG = 2048
 STANDARD_OUTPUT = 1
-_POLL = 0.02
-_SETTLE = 0.1
+_LAST_ANSWERS = 1.0
+_SETTLE = 0.05
 
 
 class PortTakenError(Exception):
@@ -45,13 +45,16 @@ def check_address(host: str, port: int) -> None:
 async def _serve(bundle: Bundle, settings: Settings) -> None:
     log = PredictionLog(STANDARD_OUTPUT)
     app = App(bundle, settings, log)
-    server = _granian(app, settings)
-    stopped = _obey_signals(app, settings, server)
-    asyncio.get_running_loop().call_later(0, _say_ready, bundle, settings)
-    await server.serve()
-    await _drain(app, settings.drain_seconds)
+    server: Any = _granian(app, settings)
+    stop, hurry = _signals()
+    serving = asyncio.create_task(server.serve())
+    asyncio.get_running_loop().call_soon(_say_ready, bundle, settings)
+    await asyncio.wait({serving, stop}, return_when=asyncio.FIRST_COMPLETED)
+    app.metrics.ready = False
+    await asyncio.wait({serving, hurry}, timeout=settings.ready_wait, return_when=asyncio.FIRST_COMPLETED)
+    server.stop()
+    await _drain(app, serving, settings.drain_seconds)
     log.close(settings.drain_seconds)
-    stopped.clear()
 
 
 def _granian(app: App, settings: Settings) -> Server:
@@ -67,27 +70,26 @@ def _granian(app: App, settings: Settings) -> Server:
     )
 
 
-def _obey_signals(app: App, settings: Settings, server: Server) -> set[asyncio.Task[None]]:
-    """Stop on SIGTERM after the readiness wait and on SIGINT at once; returns the running stops, to keep them alive."""
-    loop, stops = asyncio.get_running_loop(), set[asyncio.Task[None]]()
-    for number, seconds in ((signal.SIGTERM, settings.ready_wait), (signal.SIGINT, 0.0)):
-        loop.add_signal_handler(number, lambda wait=seconds: stops.add(loop.create_task(_stop(app, server, wait))))
-    return stops
+def _signals() -> tuple[asyncio.Task[bool], asyncio.Task[bool]]:
+    """One task that ends with the first SIGTERM or SIGINT, and one that ends with a SIGINT, which waits for nobody."""
+    loop, stop, hurry = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+
+    def interrupt() -> None:
+        stop.set()
+        hurry.set()
+
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    return loop.create_task(stop.wait()), loop.create_task(hurry.wait())
 
 
-async def _stop(app: App, server: Any, wait: float) -> None:
-    app.metrics.ready = False
-    await asyncio.sleep(wait)
-    server.stop()
-
-
-async def _drain(app: App, seconds: float) -> None:
-    """Wait for requests in flight, then a moment for their last bytes to leave."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + seconds
-    while app.metrics.in_flight and loop.time() < deadline:
-        await asyncio.sleep(_POLL)
+async def _drain(app: App, serving: asyncio.Task[None], seconds: float) -> None:
+    """Wait for requests in flight, give up those that take too long, and leave the last bytes a moment to go out."""
+    await asyncio.wait({serving}, timeout=seconds)
+    app.give_up()
+    await asyncio.wait({serving}, timeout=_LAST_ANSWERS)
     await asyncio.sleep(_SETTLE)
+    app.fold()
 
 
 def _say_ready(bundle: Bundle, settings: Settings) -> None:

@@ -46,7 +46,9 @@ class Running:
 
 
 @contextmanager
-def running(bundle: Path, *, python: str = sys.executable, root: Path | None = None, **settings: object) -> Iterator[Running]:
+def running(
+    bundle: Path, *, python: str = sys.executable, root: Path | None = None, **settings: object
+) -> Iterator[Running]:
     """Run `python -m serving` on a bundle and a free port; settings are FLIGHTLINE_ variables without the prefix."""
     port = free_port()
     with TemporaryDirectory() as folder:

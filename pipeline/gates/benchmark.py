@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from model.contract import Floats, Task
 from pipeline.config import BenchmarkGate
-from pipeline.gates import decide, figures, slices, statistics
-from pipeline.gates.decide import percent, plain, signed
+from pipeline.gates import decide, figures, rules, slices, statistics
+from pipeline.gates.decide import plain
+from pipeline.gates.rules import Overall
 from pipeline.verdict import Check, Curve, Decision, GateResult, Rule
 
 
@@ -41,20 +42,6 @@ class Comparison:
     unit: str = "days"
 
 
-@dataclass(frozen=True)
-class Overall:
-    """The comparison in figures: mean losses, their difference with its two-sided interval and one-sided bounds."""
-
-    reference: float
-    difference: float
-    interval: tuple[float, float]
-    lower: float
-    upper: float
-    error: float
-    blocks: int
-    margin: float
-
-
 def judge(comparison: Comparison, rule: Rule, limits: BenchmarkGate) -> GateResult:
     """Decide. Losses that cannot be compared fail or are inconclusive at once, without statistics."""
     inputs = {**limits.model_dump(), "rule": rule, "reference": comparison.reference_name}
@@ -69,7 +56,7 @@ def judge(comparison: Comparison, rule: Rule, limits: BenchmarkGate) -> GateResu
         checks = [_too_few(len(names), kept, limits), *_losses(kept), *plots.checks]
         return decide.conclude("benchmark", checks, "", inputs=inputs, curves=plots.curves)
     overall = compare(kept, block, len(names), limits)
-    main = _verdict(overall, kept, rule)
+    main = rules.check(overall, rule, kept.reference_name)
     harm = slices.judge(kept.candidate_loss, kept.reference_loss, block, kept.slices or {}, limits)
     checks = [main, harm.check, *_losses(kept), *_power(overall, kept.unit, limits), *plots.checks]
     curves = (*plots.curves, _width_by_blocks(overall, kept.unit, limits))
@@ -93,20 +80,6 @@ def compare(kept: Comparison, block: NDArray[np.int64], blocks: int, limits: Ben
         blocks=blocks,
         margin=limits.margin * abs(reference),
     )
-
-
-def decision(overall: Overall, rule: Rule) -> Decision:
-    """What the bounds say under this rule.
-
-    Non-inferior: pass when harm of the margin is excluded, fail when the candidate is worse for certain. Gain and first
-    release: pass when better for certain and by the margin, fail when a gain of the margin is excluded.
-    """
-    if rule == "non-inferior":
-        good, bad = overall.upper < overall.margin, overall.lower > 0
-    else:
-        good = overall.upper < 0 and overall.difference <= -overall.margin
-        bad = overall.lower > -overall.margin
-    return Decision.PASS if good else Decision.FAIL if bad else Decision.INCONCLUSIVE
 
 
 def _obstacle(comparison: Comparison) -> Check | None:
@@ -172,50 +145,6 @@ def _too_few(blocks: int, kept: Comparison, limits: BenchmarkGate) -> Check:
         statistic=blocks,
         threshold=limits.min_blocks,
     )
-
-
-def _verdict(overall: Overall, kept: Comparison, rule: Rule) -> Check:
-    found = decision(overall, rule)
-    low, high = overall.interval
-    evidence = (
-        f"{signed(overall.difference)} [{signed(low)}, {signed(high)}] against {kept.reference_name}, "
-        f"margin {plain(overall.margin)}"
-    )
-    return Check(
-        name="loss",
-        decision=found,
-        reason=f"{_meaning(overall, rule, found)}: {evidence}",
-        statistic=overall.difference,
-        threshold=overall.margin if rule == "non-inferior" else -overall.margin,
-        interval=overall.interval,
-    )
-
-
-def _meaning(overall: Overall, rule: Rule, found: Decision) -> str:
-    """The finding in words, then what was asked for where that was not met."""
-    asked = {
-        "non-inferior": "harm of the margin is not excluded",
-        "gain": "a retrained model must gain at least the margin",
-        "first release": "a first release must beat the constant by at least the margin",
-    }[rule]
-    if found is not Decision.PASS:
-        return f"{_direction(overall, overall.lower, overall.upper)}; {asked}"
-    if rule != "non-inferior":
-        return _direction(overall, overall.lower, overall.upper)
-    words = _direction(overall, *overall.interval)
-    return f"{words}, but within the margin" if words.startswith("worse") else words
-
-
-def _direction(overall: Overall, low: float, high: float) -> str:
-    """Better or worse and by what share of the reference's loss, where these bounds are on one side of zero."""
-    size = percent(abs(overall.difference) / abs(overall.reference)) if overall.reference else "any share"
-    if high < 0 or low > 0:
-        words = f"{'better' if high < 0 else 'worse'} by {size}"
-        straddles = overall.interval[0] <= 0 <= overall.interval[1]
-        return f"{words} (one-sided; the interval reaches zero)" if straddles else words
-    if overall.upper < overall.margin:
-        return "no worse, and no better"
-    return f"cannot tell better from worse with {overall.blocks} blocks"
 
 
 def _losses(kept: Comparison) -> list[Check]:

@@ -49,7 +49,8 @@ def judge(given: DataInputs, limits: DataGate) -> GateResult:
     if structure.decision is Decision.FAIL:
         return decide.conclude("data", [structure], "", inputs=inputs)
     faults = schema_checks.values(sound.prepared, sound.schema, sound.task)
-    strength = leakage.predictors(sound.train, sound.holdout, sound.schema, sound.task)
+    usable = all(one.check != LABEL for one in faults)
+    strength = leakage.predictors(sound.train, sound.holdout, sound.schema, sound.task) if usable else {}
     checks = [
         structure,
         *_values(faults, sound, limits),
@@ -70,7 +71,11 @@ def _structure(given: DataInputs) -> tuple[DataInputs, Check]:
     """The inputs with numbers as numbers, and whether that was possible."""
     parts = {"prepared": given.prepared, "train": given.train, "holdout": given.holdout}
     empty = [f"there are no {name} rows" for name, frame in parts.items() if not len(frame)]
-    read = {name: schema_checks.structure(frame, given.schema) for name, frame in parts.items() if not empty}
+    read = {
+        name: schema_checks.structure(frame, given.schema, labelled=name != "prepared")
+        for name, frame in parts.items()
+        if not empty
+    }
     wrong = list(dict.fromkeys([*empty, *(fault for _, faults in read.values() for fault in faults)]))
     if wrong:
         return given, decide.judged("structure", False, "; ".join(wrong), statistic=len(wrong), threshold=0)
@@ -93,12 +98,16 @@ def _values(faults: tuple[Faults, ...], given: DataInputs, limits: DataGate) -> 
         _within(
             "nulls", [one for one in faults if one.check == NULL], rows, 0, "null though they must not be", columns
         ),
-        _within("labels", [one for one in faults if one.check == LABEL], rows, 0, "labelled neither 0 nor 1", columns),
+        _within("labels", [one for one in faults if one.check == LABEL], rows, 0, _illegal_label(given.task), columns),
     ]
     if other:
-        seen = decide.named(f"{one.column} {one.worst!r} ({percent(one.rows / rows)} of rows)" for one in other)
+        seen = decide.named(f"{one.column} {bare(one.worst)!r} ({percent(one.rows / rows)} of rows)" for one in other)
         checks.append(decide.reported("new categories", f"encoded as one shared 'other': {seen}"))
     return checks
+
+
+def _illegal_label(task: Task) -> str:
+    return "labelled neither 0 nor 1" if task == "classification" else "labelled with what is not finite"
 
 
 def _within(
@@ -114,7 +123,7 @@ def _within(
 
 
 def _fault(one: Faults, rows: int, column: Column | None) -> str:
-    value = "" if bare(one.worst) is None else f", such as {one.worst!r}"
+    value = "" if bare(one.worst) is None else f", such as {bare(one.worst)!r}"
     allowed = f" (range {_range(column)})" if one.check == RANGE and column is not None else ""
     return f"{one.column} in {percent(one.rows / rows)} of rows{value}{allowed}"
 

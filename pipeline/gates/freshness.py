@@ -57,7 +57,7 @@ def _holes(
 def _named(run: pd.DatetimeIndex) -> str:
     """From when to when, with the calendar months that lie in it whole."""
     months = [
-        f"{month:%B %Y}"
+        month.strftime("%B %Y")
         for month in pd.period_range(run[0], run[-1], freq="M")
         if month.start_time >= run[0] and month.end_time.normalize() <= run[-1]
     ]

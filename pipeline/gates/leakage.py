@@ -45,7 +45,9 @@ def predictors(train: pd.DataFrame, holdout: pd.DataFrame, schema: Schema, task:
 def single_feature(found: Mapping[str, float], limit: float) -> Check:
     """Whether one column alone predicts the label too well to be honest."""
     if not found:
-        return decide.reported("single feature", "the held-out labels are all the same; no column can be tried alone")
+        return decide.reported(
+            "single feature", "the held-out labels do not differ, or are not legal; no column can be tried alone"
+        )
     best = max(found, key=lambda name: found[name])
     leaking = sorted((name for name in found if found[name] > limit), key=lambda name: -found[name])
     reason = f"the best single column is {best!r} at {found[best]:.3f}, allowed {limit}"
@@ -75,7 +77,7 @@ def order(train: pd.DataFrame, holdout: pd.DataFrame, schema: Schema, rule: Mapp
     trained, held = times(train[schema.event_time]), times(holdout[schema.event_time])
     first_block = holdout[schema.block].iloc[int(held.argmin())]
     inside = (trained >= held.min()) | (train[schema.block] == first_block)
-    reason = f"training ends {trained.max():%Y-%m-%d}, the holdout begins {held.min():%Y-%m-%d}"
+    reason = f"training ends {trained.max():%Y-%m-%d %H:%M}, the holdout begins {held.min():%Y-%m-%d %H:%M} (UTC)"
     if inside.any():
         reason = (
             f"{inside.sum():,} training rows are not before the holdout's first block, {first_block} (they reach to "

@@ -126,13 +126,14 @@ def _wait(process: subprocess.Popen[bytes], port: int, ready: str, errors: Path)
     while time.monotonic() - started < START_SECONDS:
         if process.poll() is not None:
             raise ServerError(_last_words(process, errors))
-        if _answers(port, ready):
+        if is_ready(port, ready):
             return time.monotonic() - started
         time.sleep(0.005)
     raise ServerError(f"not ready after {START_SECONDS:.0f} s; {_last_words(process, errors)}")
 
 
-def _answers(port: int, path: str) -> bool:
+def is_ready(port: int, path: str = "/readyz") -> bool:
+    """Whether GET `path` on a loopback port answers 200."""
     connection = http.client.HTTPConnection(HOST, port, timeout=1.0)
     try:
         connection.request("GET", path)

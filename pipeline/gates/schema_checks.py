@@ -23,10 +23,11 @@ class Faults:
     worst: object
 
 
-def structure(frame: pd.DataFrame, schema: Schema) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def structure(frame: pd.DataFrame, schema: Schema, *, labelled: bool) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """The frame with numbers as float64, and what is wrong with its columns in sentences (none: it can be judged).
 
-    Wrong are a missing column, a number that cannot be parsed, a key or block that is null, a time that is none.
+    Wrong are a missing column, a number that cannot be parsed, a key or block that is null, a time that is none, and,
+    in rows that are `labelled`, a label that is null.
     """
     numbers = [column.name for column in schema.columns if column.type != "category"] + [schema.label]
     required = {
@@ -36,11 +37,12 @@ def structure(frame: pd.DataFrame, schema: Schema) -> tuple[pd.DataFrame, tuple[
         schema.label,
         *([schema.event_time] if schema.event_time else []),
     }
+    never_null = {*schema.key, schema.block, *([schema.label] if labelled else [])}
     columns = {
         name: pa.Column(
             "float64" if name in numbers else None,
             coerce=name in numbers,
-            nullable=name not in {*schema.key, schema.block},
+            nullable=name not in never_null,
         )
         for name in sorted(required)
     }
@@ -55,8 +57,8 @@ def structure(frame: pd.DataFrame, schema: Schema) -> tuple[pd.DataFrame, tuple[
 def values(frame: pd.DataFrame, schema: Schema, task: Task) -> tuple[Faults, ...]:
     """Illegal values by column and check, in a frame whose structure is sound."""
     columns = {column.name: _column(column) for column in schema.columns}
-    if task == "classification":
-        columns[schema.label] = pa.Column(None, pa.Check.isin([0, 1], error=LABEL), nullable=True)
+    label = pa.Check.isin([0, 1], error=LABEL) if task == "classification" else pa.Check(np.isfinite, error=LABEL)
+    columns[schema.label] = pa.Column(None, label, nullable=True)
     failures = _failures(pa.DataFrameSchema(columns), frame)
     if failures is None:
         return ()

@@ -11,10 +11,11 @@ from typing import Any, get_args
 from pipeline.config import GateName
 from pipeline.report import figures
 from pipeline.report.figures import Chart, Forest, sentence
-from pipeline.report.words import GATES, QUESTIONS, RULES
+from pipeline.report.words import GATES, QUESTIONS, RULES, meaning, short
 from pipeline.text import MISSING, column, interval, number, plain, setting
 from pipeline.verdict import BundleRef, Check, Decision, GateResult, Table, Verdict
 
+_RULE = {"kind": "split by", "column": "split by column", "share": "share held out"}
 _PAIR = re.compile(r"^(?P<what>.+), (?P<whose>candidate|production|reference)$")
 
 
@@ -34,9 +35,8 @@ class Row:
 
     name: str
     decision: Decision | None
-    statistic: str
-    interval: str
-    threshold: str
+    found: str
+    limit: str
     reason: str
 
 
@@ -56,6 +56,16 @@ class Section:
     override: str = ""
     seconds: str = ""
 
+    @property
+    def judged(self) -> tuple[Row, ...]:
+        """The checks that decided."""
+        return tuple(one for one in self.checks if one.decision is not None)
+
+    @property
+    def reported(self) -> tuple[Row, ...]:
+        """The checks that are there to be known."""
+        return tuple(one for one in self.checks if one.decision is None)
+
 
 @dataclass(frozen=True)
 class Document:
@@ -63,12 +73,14 @@ class Document:
 
     title: str
     decision: Decision
+    meaning: str
     sentence: str
     next_step: str
-    candidate: str
-    reference: str
+    compared: str
     rule: str
+    reference: str
     outcome: str
+    picture: Forest | None
     headline: Grid
     gates: Grid
     sections: tuple[Section, ...]
@@ -78,18 +90,26 @@ class Document:
     overrides: Grid
     schema_version: str
 
+    @property
+    def pictures(self) -> tuple[Chart | Forest, ...]:
+        """Every picture in the order shown, each under a name of its own."""
+        first = (self.picture,) if self.picture else ()
+        return (*first, *(one for section in self.sections for one in section.pictures))
+
 
 def document(verdict: Verdict) -> Document:
     """Arrange a verdict for reading."""
     return Document(
         title=plain(verdict.title),
         decision=verdict.decision,
+        meaning=meaning(verdict),
         sentence=sentence(verdict.reason),
         next_step=sentence(verdict.next_step),
-        candidate=verdict.candidate.version,
-        reference=figures.reference(verdict),
+        compared=_compared(verdict),
         rule=RULES[verdict.rule],
+        reference=figures.reference(verdict),
         outcome=_outcome(verdict),
+        picture=figures.outcome(verdict),
         headline=_headline(verdict),
         gates=_gates(verdict),
         sections=tuple(_sections(verdict)),
@@ -104,6 +124,20 @@ def document(verdict: Verdict) -> Document:
 def of_gate(verdict: Verdict, name: str) -> GateResult | None:
     """A gate's result, or None where it was not run."""
     return next((one for one in verdict.gates if one.gate == name), None)
+
+
+def _compared(verdict: Verdict) -> str:
+    """Who was held against whom, on what: one line."""
+    held = verdict.holdout
+    other = f" {_called(verdict.production)}" if verdict.production else ""
+    return (
+        f"Candidate {_called(verdict.candidate)} against {figures.reference(verdict)}{other}, "
+        f"on {number(held.rows)} rows held out, {plain(held.first)} to {plain(held.last)}."
+    )
+
+
+def _called(one: BundleRef) -> str:
+    return f"{short(one.version)} ({plain(one.estimator)})"
 
 
 def _outcome(verdict: Verdict) -> str:
@@ -128,7 +162,8 @@ def _headline(verdict: Verdict) -> Grid:
             whose = "candidate" if named["whose"] == "candidate" else "reference"
             found.setdefault(named["what"], {})[whose] = check.statistic
     rows = [(plain(what), *_side_by_side(values)) for what, values in found.items()]
-    header = ("On the held-out rows", "Candidate", sentence(figures.reference(verdict)).rstrip("."))
+    other = "Baseline" if verdict.rule == "first release" else "Production"
+    header = ("On the held-out rows", "Candidate", other)
     return Grid("Headline figures", header, (*rows, *_latency(verdict)), (False, True, True))
 
 
@@ -195,9 +230,8 @@ def _row(check: Check) -> Row:
     return Row(
         name=plain(check.name),
         decision=check.decision,
-        statistic=number(check.statistic) if check.statistic is not None else "",
-        interval=interval(check.interval),
-        threshold=number(check.threshold) if check.threshold is not None else "",
+        found=f"{number(check.statistic)} {interval(check.interval)}".strip() if check.statistic is not None else "",
+        limit=number(check.threshold) if check.threshold is not None else "",
         reason=sentence(check.reason),
     )
 
@@ -234,7 +268,7 @@ def _facts(bundle: BundleRef) -> dict[str, str]:
         "version": plain(bundle.version),
         "model": plain(bundle.model),
         "estimator": plain(bundle.estimator),
-        **{plain(name).replace("_", " "): setting(value) for name, value in bundle.rule.items()},
+        **{_RULE.get(name, plain(name).replace("_", " ")): setting(value) for name, value in bundle.rule.items()},
         "training rows": number(bundle.training_rows),
         "loss on its own holdout": number(bundle.loss),
     }

@@ -13,6 +13,7 @@ from pipeline.text import number, plain
 from pipeline.verdict import Check, Curve, Decision, GateResult, Table, Verdict
 
 MOST_SLICES = 60
+UNKNOWN = "Drawn as the gate gave it."
 Scale = Literal["linear", "log", "log2", "tail"]
 _ROLE = re.compile(r"^(?P<kind>.*?):?\s+(?P<role>candidate|production|reference|baseline)$", re.IGNORECASE)
 
@@ -137,7 +138,7 @@ _KINDS: Mapping[str, _Kind] = {
         "Distribution of the scores",
         "score",
         "share of rows in a bin",
-        "Where the two part, the candidate scores the same rows differently.",
+        "Where the curves part, the same rows are scored differently.",
         style="steps",
         checks="score distance|score shift",
     ),
@@ -189,20 +190,25 @@ _CALLED = {
 }
 
 
+_ALONE = dict.fromkeys(_EXPECTED, "Curves are the candidate's alone: there was no production to compare with.")
+
+
 def charts(gate: GateResult, verdict: Verdict) -> tuple[Chart | Forest, ...]:
-    """Every picture of one gate, none of its curves left out."""
-    drawn: list[Chart | Forest] = [*_outcome(gate, verdict), *_slices(gate, verdict)]
+    """Every picture of one gate but the outcome, none of its curves left out."""
+    drawn: list[Chart | Forest] = [*_slices(gate, verdict)]
     for kind, series in _by_kind(gate.curves).items():
-        drawn.append(_chart(kind, series, gate, verdict))
+        chart = _chart(kind, series, gate, verdict)
+        taken = sum(one.name == chart.name or one.name.startswith(f"{chart.name}-again") for one in drawn)
+        drawn.append(replace(chart, name=f"{chart.name}-again-{taken}") if taken else chart)
     return tuple(drawn)
 
 
 def absent(gate: GateResult, verdict: Verdict) -> str:
-    """One sentence about the pictures one might look for and not find; empty where nothing is missing."""
+    """One sentence about the pictures or curves one might look for and not find; empty where nothing is missing."""
     there = {_known(kind)[0] for kind in _by_kind(gate.curves)}
     missing = [_CALLED.get(one, one) for one in _EXPECTED.get(gate.gate, ()) if one not in there]
     if not missing:
-        return ""
+        return "" if verdict.production else _ALONE.get(gate.gate, "")
     if (
         gate.gate == "benchmark"
         and verdict.task != "classification"
@@ -227,7 +233,7 @@ def _known(kind: str) -> tuple[str, _Kind]:
     for name, described in _KINDS.items():
         if lowered == name or lowered.startswith(f"{name} by "):
             return name, described
-    return lowered, _Kind(plain(kind), "x", "y", "Drawn as the gate gave it.")
+    return lowered, _Kind(plain(kind), "x", "y", UNKNOWN)
 
 
 def _chart(kind: str, series: Sequence[Series], gate: GateResult, verdict: Verdict) -> Chart:
@@ -286,32 +292,39 @@ def _reading(known: _Kind, gate: GateResult, series: Sequence[Series]) -> str:
         if known.measure and (check := _check(gate, f"{known.measure}, {one.role}")) is not None
     ]
     figures = [sentence(f"{known.measure}: {', '.join(measured)}")] if measured else []
-    alone = ["There is no curve of production."] if [one.role for one in series] == ["candidate"] else []
-    return " ".join([known.reading, *figures, *quoted, *alone])
+    nothing = [] if any(one.curve.x for one in series) else ["The gate gave no points."]
+    return " ".join([known.reading, *nothing, *figures, *quoted])
 
 
 def sentence(text: str) -> str:
     """A reason as a sentence: capital first letter, full stop."""
     line = plain(text)
     first = line.partition(" ")[0]
-    capital = line[:1].upper() + line[1:] if first.isalpha() else line
+    capital = line[:1].upper() + line[1:] if not re.search(r"\d", first) else line
     return capital + ("" if line.endswith((".", "!", "?")) else ".") if line else ""
 
 
-def _outcome(gate: GateResult, verdict: Verdict) -> Iterator[Forest]:
-    """The one difference that decides, large and first."""
-    check = _check(gate, "loss")
-    if gate.gate != "benchmark" or check is None or check.statistic is None or check.interval is None:
-        return
+_WANTED = {
+    "non-inferior": ("margin", "its one-sided bound, a little inside the interval, must stay left of the margin"),
+    "gain": ("gain needed", "the estimate must reach the dotted line and the one-sided bound stay left of zero"),
+}
+
+
+def outcome(verdict: Verdict) -> Forest | None:
+    """The one difference that decides, to stand first; None where the benchmark measured none."""
+    bench = next((one for one in verdict.gates if one.gate == "benchmark"), None)
+    check = _check(bench, "loss") if bench else None
+    if check is None or check.statistic is None or check.interval is None:
+        return None
     kind: Literal["judged", "harmed"] = "harmed" if check.decision is Decision.FAIL else "judged"
-    bar = Bar("", f"all {verdict.holdout.rows:,} rows", check.statistic, *check.interval, kind)
-    yield Forest(
+    asked, wanted = _WANTED["non-inferior" if verdict.rule == "non-inferior" else "gain"]
+    return Forest(
         name="benchmark-outcome",
         title=f"Candidate's loss against {reference(verdict)}",
         x=_difference(verdict),
-        reading=f"Left of zero the candidate is better. {sentence(check.reason)}",
-        bars=(bar,),
-        lines=tuple(_margin(check.threshold, "margin" if verdict.rule == "non-inferior" else "gain needed")),
+        reading=f"Left of zero the candidate is better. To pass, {wanted}.",
+        bars=(Bar("", f"{verdict.holdout.rows:,} rows", check.statistic, *check.interval, kind),),
+        lines=tuple(_margin(check.threshold, asked)),
     )
 
 
@@ -384,7 +397,7 @@ def reference(verdict: Verdict) -> str:
 
 
 def _difference(verdict: Verdict) -> str:
-    return f"difference in mean loss, candidate minus {reference(verdict)}"
+    return f"mean loss, candidate minus {reference(verdict)}"
 
 
 def _check(gate: GateResult, name: str) -> Check | None:

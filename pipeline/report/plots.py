@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from itertools import groupby
 from math import log10
 from typing import TYPE_CHECKING, Any
+from xml.sax.saxutils import quoteattr
 
 from pipeline.report.figures import Bar, Chart, Forest, Line, Series
 
@@ -28,25 +29,23 @@ COLOURS = {
     "grid": "#e3e8ed",
     "paper": "#ffffff",
 }
-_WIDTH = 5.2
+_WIDTH = 5.0
 _DASHES = {"candidate": "-", "production": (0, (5, 2))}
 _TAIL = (0.5, 0.9, 0.95, 0.99, 0.999)
-_SETTINGS = {
+_SETTINGS: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "flightline",
     "text.parse_math": False,
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 9,
-    "axes.titlesize": 10.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
+    "font.size": 9.5,
+    "figure.titlesize": 11,
+    "figure.titleweight": "bold",
     "axes.unicode_minus": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": COLOURS["faint"],
     "axes.labelcolor": COLOURS["muted"],
-    "axes.titlecolor": COLOURS["ink"],
     "axes.facecolor": "none",
     "axes.grid": True,
     "axes.axisbelow": True,
@@ -75,12 +74,17 @@ def svg(figure: Chart | Forest) -> str:
     return out.getvalue()
 
 
-def themed(document: str, name: str) -> str:
-    """An SVG document of `svg` as an element for a page: colours as CSS variables, ids that start with `name`."""
+def themed(document: str, name: str, label: str) -> str:
+    """An SVG document of `svg` as an element of a page: colours are CSS variables, ids start with `name`.
+
+    `label` is what a screen reader says.
+    """
     element = document[document.index("<svg") :].replace("xlink:href", "href")
     element = re.sub(r' xmlns(:\w+)?="[^"]*"', "", element)
     element = re.sub(r"\s*<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
-    element = re.sub(r'^<svg[^>]*?(viewBox="[^"]*")[^>]*>', r"<svg \1>", element)
+    box = re.search(r'viewBox="[^"]*"', element)
+    start = f'<svg role="img" aria-label={quoteattr(label)} {box.group() if box else ""}>'
+    element = start + element[element.index(">") + 1 :]
     element = re.sub(r'(\bid="|\bhref="#|url\(#)', rf"\g<1>{name}-", element)
     for role, colour in COLOURS.items():
         element = element.replace(colour, f"var(--{role})")
@@ -90,7 +94,7 @@ def themed(document: str, name: str) -> str:
 @contextmanager
 def _style() -> Iterator[None]:
     """The defaults of matplotlib with ours on top, whatever the user's matplotlibrc says; undone afterwards."""
-    import matplotlib  # noqa: PLC0415 - a third of a second that only drawing should cost
+    import matplotlib
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
@@ -98,15 +102,16 @@ def _style() -> Iterator[None]:
         yield
 
 
-def _canvas(height: float) -> "tuple[Figure, Axes]":
-    from matplotlib.figure import Figure  # noqa: PLC0415 - as above
+def _canvas(height: float, title: str) -> "tuple[Figure, Axes]":
+    from matplotlib.figure import Figure
 
     figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+    figure.suptitle(title, x=0.01, ha="left")
     return figure, figure.subplots()
 
 
 def _chart(chart: Chart) -> "Figure":
-    figure, axes = _canvas(3.5)
+    figure, axes = _canvas(3.5, chart.title)
     if chart.diagonal:
         axes.axline((0, 0), slope=1, color=COLOURS["muted"], linewidth=1, linestyle=(0, (1, 2)))
     for one in chart.series:
@@ -115,15 +120,9 @@ def _chart(chart: Chart) -> "Figure":
     for line in chart.lines:
         _reference_line(axes, line)
     axes.set(xlabel=chart.x, ylabel=chart.y)
-    _title(axes, chart.title, legend=any(one.role for one in chart.series))
-    return figure
-
-
-def _title(axes: "Axes", title: str, *, legend: bool) -> None:
-    """The title, and the names of the curves in the gap beneath it, where they cover nothing."""
-    axes.set_title(title, pad=22 if legend else 8)
-    if legend:
+    if any(one.role for one in chart.series):
         axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=4, borderpad=0.2, handlelength=2.4)
+    return figure
 
 
 def _draw(axes: "Axes", chart: Chart, one: Series) -> None:
@@ -135,16 +134,14 @@ def _draw(axes: "Axes", chart: Chart, one: Series) -> None:
         axes.step(x, y, where="mid", **style)
         axes.fill_between(x, y, step="mid", color=colour, alpha=0.12, linewidth=0)
     else:
-        marker = (
-            {"marker": "o" if one.role != "production" else "s", "markersize": 4} if chart.style == "points" else {}
-        )
-        axes.plot(x, y, **style, **marker)
+        style["marker"] = {"production": "s"}.get(one.role, "o") if chart.style == "points" else None
+        axes.plot(x, y, markersize=4, **style)
     if low and high:
         axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
 
 
 def _scale(axes: "Axes", chart: Chart) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator  # noqa: PLC0415 - as above
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     if chart.x_scale == "tail":
         last = max((max(one.curve.x, default=0) for one in chart.series), default=0)
@@ -176,14 +173,14 @@ def _reference_line(axes: "Axes", line: Line) -> None:
         end, inward = (0.0, 4) if line.foot else (1.0, -2)
         place, across, shift, turn = (line.at, end), axes.get_xaxis_transform(), (-3, inward), 90
     else:
-        place, across, shift, turn = (1.0, line.at), axes.get_yaxis_transform(), (-2, 3), 0
+        place, across, shift, turn = (0.0, line.at), axes.get_yaxis_transform(), (4, 3), 0
     axes.annotate(
         line.label,
         place,
         xycoords=across,
         xytext=shift,
         textcoords="offset points",
-        ha="right",
+        ha="right" if turn else "left",
         va="top" if turn and not line.foot else "bottom",
         rotation=turn,
         fontsize=8,
@@ -192,7 +189,7 @@ def _reference_line(axes: "Axes", line: Line) -> None:
 
 def _forest(forest: Forest) -> "Figure":
     rows = list(_rows(forest.bars))
-    figure, axes = _canvas(1.05 + 0.19 * len(rows))
+    figure, axes = _canvas(1.1 + 0.2 * len(rows), forest.title)
     axes.axvline(0, color=COLOURS["muted"], linewidth=1)
     for line in forest.lines:
         axes.axvline(line.at, color=COLOURS["ink"], linewidth=1, linestyle=(0, (1, 2)))
@@ -203,7 +200,6 @@ def _forest(forest: Forest) -> "Figure":
     axes.set(xlabel=forest.x, ylim=(len(rows) - 0.4, -0.6))
     _margin_names(axes, forest.lines)
     axes.grid(visible=False, axis="y")
-    axes.set_title(forest.title, pad=20 if forest.lines else 8)
     return figure
 
 

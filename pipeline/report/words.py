@@ -1,6 +1,7 @@
 """What the report calls the gates, their decisions and the rules they decide by."""
 
-from pipeline.verdict import Decision
+from pipeline.text import plain
+from pipeline.verdict import Decision, Verdict
 
 GATES = {
     "data": "Data",
@@ -20,3 +21,20 @@ RULES = {
     "non-inferior": "Not worse than production by more than the margin.",
     "gain": "Better than production by at least the margin, as a retraining has to be.",
 }
+MEANINGS = {
+    Decision.PASS: "fit to replace production",
+    Decision.FAIL: "not fit to replace production",
+    Decision.INCONCLUSIVE: "cannot tell yet",
+}
+SHORT = 12
+
+
+def short(version: str) -> str:
+    """The first characters of a hash, enough to tell bundles apart."""
+    return plain(version)[:SHORT]
+
+
+def meaning(verdict: Verdict) -> str:
+    """The decision as a phrase."""
+    said = MEANINGS[verdict.decision]
+    return said.replace("to replace production", "for a first release") if verdict.rule == "first release" else said

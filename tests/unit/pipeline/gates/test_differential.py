@@ -13,7 +13,7 @@ from serving.bundle import open_session
 from serving.signature import Signature, encode
 from tests.bundles import SIGNATURE, graph, stamp
 
-LIMITS = DifferentialGate()
+LIMITS = DifferentialGate(max_flip_share=0.2, largest_flips=10, parity_tolerance=1e-5)
 REGRESSION = msgspec.structs.replace(
     SIGNATURE,
     task="regression",

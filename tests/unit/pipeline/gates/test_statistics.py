@@ -131,3 +131,18 @@ def test_as_many_blocks_as_needed_detect_the_margin():
     needed = statistics.blocks_needed(0.004, 28, 0.005, 0.95)
     error = 0.004 * np.sqrt(28 / needed)
     assert statistics.detectable(error, needed, 0.95) == pytest.approx(0.005, rel=0.02)
+
+
+def test_the_error_of_days_of_equal_size_is_that_of_their_means():
+    means = np.random.default_rng(0).normal(0, 1, (28, 3))
+    boot = statistics.bootstrap(means * 50, np.full((28, 3), 50.0), resamples=200, seed=1)
+    assert boot.error == pytest.approx(means.std(axis=0, ddof=1) / np.sqrt(28))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_significant_p_never_contradicts_the_bound_even_where_days_are_skewed(sign):
+    sums, rows = sums_of_days(28, skewed=True)
+    boot = statistics.bootstrap(sign * sums, rows, resamples=2000, seed=3)
+    significant = boot.p_above(0.0) < 0.05
+    assert significant.any()
+    assert (boot.lower(0.95)[significant] > 0).all()

@@ -1,0 +1,69 @@
+"""`python -m bench [serving|gates|pipeline]`: measure, print the table, write build/bench.json; 1 if a goal is missed.
+
+Without a part, serving and gates. `pipeline` runs `make run` in a fresh clone and takes minutes.
+"""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench import figures, gates, pipeline, serving
+from bench.figures import Figure
+from bench.wrk import BenchError
+from pipeline.gates.load_server import ServerError
+
+
+class Part(StrEnum):
+    """What can be measured by itself."""
+
+    DEFAULT = "default"
+    SERVING = "serving"
+    GATES = "gates"
+    PIPELINE = "pipeline"
+
+
+def main(
+    part: Annotated[Part, typer.Argument(help="what to measure")] = Part.DEFAULT,
+    bundle: Annotated[Path, typer.Option(help="the bundle to serve")] = Path("build/bundle"),
+    peers: Annotated[Path, typer.Option(help="the peers' Python")] = serving.PEERS,
+    rounds: Annotated[int, typer.Option(help="rounds of every server in turn", min=3)] = 7,
+    seconds: Annotated[float, typer.Option(help="seconds of load per server and round", min=1)] = 3,
+) -> None:
+    """Measure the figures of docs/benchmarks.md on this machine."""
+    try:
+        found = list(_measure(part, bundle, peers, rounds, seconds))
+    except (BenchError, ServerError) as error:
+        _say(str(error))
+        raise typer.Exit(2) from error
+    figures.save(found, Path("build/bench.json"))
+    figures.show(found)
+    raise typer.Exit(0 if all(one.met for one in found) else 1)
+
+
+def _measure(part: Part, bundle: Path, peers: Path, rounds: int, seconds: float) -> list[Figure]:
+    if part is Part.PIPELINE:
+        return pipeline.measure(_say)
+    _check(bundle, "`make bundle` writes one")
+    found: list[Figure] = []
+    if part in (Part.DEFAULT, Part.SERVING):
+        _check(peers, "`make bench` installs it from requirements/bench.txt")
+        found += serving.measure(bundle, peers, rounds, seconds, _say)
+    if part in (Part.DEFAULT, Part.GATES):
+        found += gates.measure(bundle, _say)
+    return found
+
+
+def _check(path: Path, fix: str) -> None:
+    if not path.exists():
+        raise BenchError(f"{path} is not there; {fix}")
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"bench: {text}\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)

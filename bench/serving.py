@@ -1,0 +1,132 @@
+"""Requests per second against peers, interleaved; the time to ready; memory under load."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+
+from bench import wrk
+from bench.figures import Figure, ratios
+from bench.wrk import Target
+from pipeline.gates import load_server
+from pipeline.gates.load_server import Server
+
+PEERS = Path(".venv-bench/bin/python")
+MANY = 64
+MEGABYTE = 1 << 20
+Progress = Callable[[str], None]
+
+
+def measure(bundle: Path, peers: Path, rounds: int, seconds: float, progress: Progress) -> list[Figure]:
+    """Every figure of a served bundle. Raises BenchError."""
+    wrk.check()
+    return [
+        *throughput(bundle, peers, rounds, seconds, progress),
+        readiness(bundle, progress),
+        *memory(bundle, progress),
+    ]
+
+
+def throughput(bundle: Path, peers: Path, rounds: int, seconds: float, progress: Progress) -> list[Figure]:
+    """All servers are up at once; one at a time is loaded, in turns, after a warm-up."""
+    with ExitStack() as stack:
+        targets = _targets(bundle, peers, stack, progress)
+        rates = _in_turns(targets, rounds, seconds, progress)
+    ours = rates["flightline"]
+    return [
+        ratios("one row, against FastAPI + ONNX Runtime", ours, rates["fastapi"], 3),
+        ratios("one row, against BentoML", ours, rates["bentoml"], 50),
+        ratios("one row, against a constant answer", ours, rates["constant"], 0.35),
+        ratios("64 rows, against FastAPI + ONNX Runtime", rates["flightline 64"], rates["fastapi 64"], 2.5),
+        *(Figure(f"requests: {name}", tuple(found), "/s") for name, found in rates.items()),
+    ]
+
+
+def readiness(bundle: Path, progress: Progress, times: int = 7) -> Figure:
+    """Seconds from the start of a process to its first 200 from /readyz."""
+    progress("time to ready")
+    return Figure("ready after", tuple(_ready(bundle) for _ in range(times)), "s", 0.7, "<=")
+
+
+def memory(bundle: Path, progress: Progress, requests: int = 200_000, parts: int = 4) -> list[Figure]:
+    """Resident memory over `requests` requests, in equal parts; the first one fills caches and log buffers."""
+    seen: list[float] = []
+    with load_server.serve(bundle) as server:
+        target = Target(f"{server.url}/predict", wrk.example(bundle))
+        per_second = wrk.rate(target, 2)
+        for part in range(parts):
+            progress(f"memory: {requests:,} requests, part {part + 1} of {parts}")
+            wrk.rate(target, max(1, round(requests / parts / per_second)))
+            seen.append(server.memory_bytes() / MEGABYTE)
+    growth = (seen[-1] - seen[0]) / seen[0]
+    return [
+        Figure("memory under load", tuple(seen), "MiB", 120, "<="),
+        Figure("memory growth after the first 50,000 requests", (growth * 100,), "%", 2, "<="),
+    ]
+
+
+def _ready(bundle: Path) -> float:
+    with load_server.serve(bundle) as server:
+        return server.ready_seconds
+
+
+def _targets(bundle: Path, peers: Path, stack: ExitStack, progress: Progress) -> Mapping[str, Target]:
+    row = wrk.example(bundle)
+    urls = {}
+    for name, starting in _starters(bundle, peers).items():
+        progress(f"starting {name}")
+        urls[name] = stack.enter_context(starting).url
+    return {
+        "flightline": Target(f"{urls['flightline']}/predict", row),
+        "fastapi": Target(f"{urls['fastapi']}/predict", row),
+        "bentoml": Target(f"{urls['bentoml']}/predict", {"row": row}),
+        "constant": Target(f"{urls['constant']}/predict", row),
+        "flightline 64": Target(f"{urls['flightline']}/predict", [row] * MANY),
+        "fastapi 64": Target(f"{urls['fastapi']}/predict_many", [row] * MANY),
+    }
+
+
+def _starters(bundle: Path, peers: Path) -> dict[str, AbstractContextManager[Server]]:
+    """Servers by name, each started when it is entered."""
+    uvicorn = ["uvicorn", "bench.peers.fastapi_app:app", "--loop", "uvloop", "--http", "httptools"]
+    quiet = ["--no-access-log", "--log-level", "warning"]
+    return {
+        "flightline": load_server.serve(bundle),
+        "constant": _peer(bundle, [sys.executable, "-m", "bench.peers.constant"], "/"),
+        "fastapi": _peer(bundle, [str(peers), "-m", *uvicorn, *quiet, "--port"], "/readyz", port_last=True),
+        "bentoml": _peer(
+            bundle,
+            [str(peers), "-m", "bentoml", "serve", "bench.peers.bentoml_service:Predictor", "--port"],
+            "/readyz",
+            port_last=True,
+        ),
+    }
+
+
+def _in_turns(
+    targets: Mapping[str, Target], rounds: int, seconds: float, progress: Progress
+) -> Mapping[str, list[float]]:
+    """Rates by name, one per round; the order is reversed every other round."""
+    rates: dict[str, list[float]] = {name: [] for name in targets}
+    for target in targets.values():
+        wrk.rate(target, 1)
+    for number in range(rounds):
+        progress(f"requests per second: round {number + 1} of {rounds}")
+        for name in targets if number % 2 == 0 else reversed(list(targets)):
+            rates[name].append(wrk.rate(targets[name], seconds))
+    return rates
+
+
+@contextmanager
+def _peer(bundle: Path, command: list[str], ready: str, *, port_last: bool = False) -> Iterator[Server]:
+    port = load_server.free_port()
+    environment = {
+        "FLIGHTLINE_BUNDLE": str(bundle.resolve()),
+        "FLIGHTLINE_PORT": str(port),
+        "BENTOML_DO_NOT_TRACK": "True",
+        "BENTOML_HOME": str(Path("build/bentoml").resolve()),
+        "PYTHONPATH": str(Path.cwd()),
+    }
+    complete = [*command, str(port)] if port_last else command
+    with load_server.run(complete, port, environment, ready=ready) as server:
+        yield server

@@ -1,0 +1,38 @@
+"""The report as one page that needs nothing else: style and pictures are in it, and it loads nothing."""
+
+import re
+from collections.abc import Mapping
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from pipeline.report.document import Document
+from pipeline.report.plots import themed
+
+
+def text(document: Document, drawn: Mapping[str, str]) -> str:
+    """`report.html`; `drawn` holds each picture's SVG document by its name."""
+    labels = {one.name: f"{one.title}. {one.reading}" for one in document.pictures}
+    inline = {
+        name: Markup(themed(svg, name, labels[name]))  # noqa: S704 - written by matplotlib, which escapes text
+        for name, svg in drawn.items()
+    }
+    environment = _environment()
+    environment.filters["code"] = _with_code
+    return environment.get_template("page.html.j2").render(report=document, drawn=inline)
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("pipeline.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def _with_code(text: str) -> Markup:
+    """Escaped, with commands between backticks as code."""
+    return Markup(re.sub(r"`([\w ./:=-]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped first

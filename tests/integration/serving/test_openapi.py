@@ -1,0 +1,31 @@
+"""The OpenAPI document against the running server: it keeps what it promises and refuses what it forbids."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+
+from tests.servers import running
+
+SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
+
+
+def test_the_server_keeps_what_its_document_promises(toy, tmp_path):
+    """Examples, boundaries, legal and illegal data: every answer documented, nothing illegal taken, never a 5xx."""
+    options = ["--checks", "all", "--mode", "all", "--max-examples", "60", "--seed", "1", "--no-color"]
+    phases = ["--phases", "examples,coverage,fuzzing"]
+    with running(toy, max_rows=20) as server:
+        run = [SCHEMATHESIS, "run", f"{server.url}/openapi.json", *options, *phases]
+        done = subprocess.run(run, capture_output=True, text=True, cwd=tmp_path, timeout=180, check=False)
+        assert "failed" not in server.errors, server.errors
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+
+
+def test_the_document_is_made_from_the_signature(server):
+    row = httpx.get(f"{server.url}/openapi.json").json()["components"]["schemas"]["Row"]
+    assert row["required"] == ["temp", "seats", "origin", "dest"]
+    assert row["properties"]["temp"]["maximum"] == 130
+    assert row["properties"]["seats"]["type"] == ["integer", "null"]
+    assert row["properties"]["origin"]["enum"] == ["EWR", "JFK", "LGA"]
+    assert row["example"] == {"temp": 39.0, "seats": 149, "origin": "JFK", "dest": "ORD"}

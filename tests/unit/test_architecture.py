@@ -1,0 +1,106 @@
+"""The tree is the architecture: imports flow one way, and what two places must agree on is held together here."""
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.config import read_settings
+
+PROJECT = Path(__file__).resolve().parents[2]
+# Who may import whom. The pipeline scores with what serves, so that nothing is encoded twice.
+ALLOWED = {"model": {"model"}, "pipeline": {"model", "pipeline", "serving"}, "serving": {"serving"}}
+OURS = {"model", "pipeline", "serving", "tests", "bench", "infra"}
+NOT_TO_SERVE = {"sklearn", "pandas", "pydantic", "dvc", "mlflow", "skl2onnx", "onnx"}
+
+
+def modules(package: str) -> Iterator[tuple[Path, set[str]]]:
+    """Every file of a package with the top-level names it imports."""
+    for path in sorted((PROJECT / package).rglob("*.py")):
+        found: set[str] = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {name.name.split(".")[0] for name in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path}: imports are absolute"
+                found.add((node.module or "").split(".")[0])
+        yield path, found
+
+
+@pytest.mark.parametrize("package", sorted(ALLOWED))
+def test_imports_flow_one_way(package: str) -> None:
+    for path, imported in modules(package):
+        wrong = (imported & OURS) - ALLOWED[package]
+        assert not wrong, f"{path.relative_to(PROJECT)} imports {', '.join(sorted(wrong))}"
+
+
+def test_serving_needs_none_of_what_trains() -> None:
+    for path, imported in modules("serving"):
+        assert not imported & NOT_TO_SERVE, path
+
+
+@pytest.mark.parametrize("package", sorted(ALLOWED))
+def test_no_pickle_on_any_path(package: str) -> None:
+    for path, imported in modules(package):
+        assert not imported & {"pickle", "joblib", "cloudpickle", "dill", "shelve", "marshal"}, path
+
+
+def test_every_requirement_is_locked_by_hash_and_names_no_address() -> None:
+    for path in sorted((PROJECT / "requirements").glob("*.txt")):
+        text = path.read_text()
+        requirements = re.findall(r"^[a-z0-9][^\n]*==", text, flags=re.MULTILINE | re.IGNORECASE)
+        assert requirements, path
+        assert len(re.findall(r"^    --hash=sha256:", text, flags=re.MULTILINE)) >= len(requirements), path
+        assert "://" not in text, path
+
+
+def test_serving_is_locked_to_a_handful_of_packages() -> None:
+    locked = re.findall(r"^[a-z0-9-]+==", (PROJECT / "requirements/serve.txt").read_text(), flags=re.MULTILINE)
+    assert len(locked) <= 10
+
+
+def test_one_resolution_holds_every_environment() -> None:
+    """A package has the same version wherever it is locked, but among the peers of the benchmarks."""
+    everything = _locked("dev")
+    for environment in ("train", "gate", "serve", "record"):
+        for name, versions in _locked(environment).items():
+            assert versions <= everything[name], f"{environment}: {name}"
+
+
+def _locked(environment: str) -> dict[str, set[str]]:
+    text = (PROJECT / f"requirements/{environment}.txt").read_text()
+    found: dict[str, set[str]] = {}
+    for name, version in re.findall(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^ \\;]+)", text, flags=re.MULTILINE):
+        found.setdefault(name.lower(), set()).add(version)
+    return found
+
+
+def test_code_owners_are_those_of_the_settings() -> None:
+    owners = read_settings(PROJECT).owners
+    lines = [line for line in (PROJECT / ".github/CODEOWNERS").read_text().splitlines() if line and line[0] != "#"]
+    assert lines
+    assert all(tuple(line.split()[1:]) == owners for line in lines)
+
+
+def test_dvc_remotes_are_those_of_the_settings() -> None:
+    settings = read_settings(PROJECT)
+    config = (PROJECT / ".dvc/config").read_text()
+    for remote in (settings.trusted_remote, settings.work_remote):
+        assert f'remote "{remote}"' in config
+    assert f"remote = {settings.work_remote}\n" in config
+
+
+def test_make_help_lists_every_target_a_person_types() -> None:
+    listed = subprocess.run(["make", "help"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    for target in "run train gate bundle serve report test lint bench clean doctor".split():
+        assert f"make {target} " in listed
+
+
+def test_stages_of_dvc_are_verbs_of_the_command_line() -> None:
+    for name, stage in yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"].items():
+        assert stage["cmd"] == f"flightline {name}"
+        assert (PROJECT / f"pipeline/stages/{name}.py").is_file()
