@@ -44,6 +44,7 @@ def page(scorer: Scorer, settings: Settings) -> bytes:
             decision=_decision(output.threshold),
             inputs="\n".join(map(_row, signature.inputs)),
             sample=escape(sample),
+            lines=sample.count("\n") + 2,
             quoted=escape(sample.replace("'", "'\\''")),
             origin=_origin(settings),
             problems="\n".join(

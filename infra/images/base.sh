@@ -2,6 +2,7 @@
 # Writes the file system of a base image to $1, as a tar: Debian with Python and certificates, for where no public registry can be reached.
 # The same packages give the same bytes; SNAPSHOT (a snapshot.debian.org address) holds the packages still.
 set -eu
+# shellcheck disable=SC2016  # mmdebstrap expands $1 in its hooks
 SOURCE_DATE_EPOCH=0 exec mmdebstrap \
     --variant=minbase \
     --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr \

@@ -102,7 +102,6 @@ def _checks(found: Measurements, slo: Slo, limits: LoadGate) -> Iterator[Check]:
 
 
 def _starts(name: str, server: ServerRun, otherwise: Decision) -> Check:
-    otherwise = Decision.FAIL
     """A production that cannot be served is not the candidate's fault, but leaves nothing to compare with."""
     if server.fault is not None:
         return Check(name=f"{name} serves", decision=otherwise, reason=f"the {name}'s server says: {server.fault}")

@@ -127,6 +127,10 @@ def test_noise_is_inconclusive():
     assert "in 15 paired rounds" in result.reason
 
 
+def test_candidate_perhaps_slower_beyond_the_margin_is_inconclusive():
+    assert against(NOISY, slower=1.5).decision is Decision.INCONCLUSIVE
+
+
 def test_broken_slo_beats_an_inconclusive_comparison():
     slow = server(*(burst(0.06 * factor) for factor in NOISY))
     result = load.judge(Measurements(candidate=slow, production=server(*[burst(0.06)] * 5)), SLO, LIMITS)
