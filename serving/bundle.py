@@ -6,16 +6,19 @@ time, a host or a run: a cached bundle cannot lie about where it came from.
 """
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from serving.signature import Signature, encode
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 FORMAT = 1
 SUMS = "SHA256SUMS"
@@ -51,7 +54,7 @@ class Bundle:
     version: str
     signature: Signature
     golden: Golden
-    session: ort.InferenceSession
+    session: "InferenceSession"
 
     def score(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Scores of an encoded matrix: float32 (rows, inputs) -> float32 (rows,)."""
@@ -87,12 +90,14 @@ def load(path: Path, *, expected: str | None = None, threads: int = 1) -> Bundle
 
 
 def check_files(path: Path, expected: str | None = None) -> None:
-    """Raise BundleError unless every file is there, hashes to what `SHA256SUMS` says, and nothing else is there."""
+    """Raise BundleError unless the files are exactly a bundle's and each hashes to what `SHA256SUMS` says."""
     if not (path / SUMS).is_file():
         raise BundleError(f"{path}: no {SUMS}; is this a bundle? `make bundle` writes one to build/bundle")
-    listed = _listed(path)
-    for name in sorted({*MEMBERS, *listed}):
-        if not (path / name).is_file() or name not in listed:
+    listed, there = _listed(path), {each.name for each in path.iterdir()}
+    for name in sorted({*MEMBERS, *listed, *there} - {SUMS}):
+        if name not in MEMBERS:
+            raise BundleError(f"{path}: {name!r} does not belong to a bundle of format {FORMAT}; remove it, or update")
+        if name not in there or name not in listed:
             raise BundleError(f"{path}: {name} is missing; restore the bundle with `dvc checkout` or `make bundle`")
         if listed[name] != sha256(path / name):
             raise BundleError(f"{path}: {name} does not match its hash in {SUMS}; it was changed after it was sealed")
@@ -136,8 +141,12 @@ def _read(path: Path, kind: type[Any]) -> Any:
         raise BundleError(f"{path}: {error}; a newer Flightline may have written it") from error
 
 
-def open_session(path: Path, threads: int = 1) -> ort.InferenceSession:
+def open_session(path: Path, threads: int = 1) -> "InferenceSession":
     """A CPU session on one graph, with its threads set. Raises BundleError where ONNX Runtime refuses it."""
+    # Since 1.29 the Linux wheels report to their maker unless told not to before the import.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime as ort
+
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     try:
@@ -146,7 +155,7 @@ def open_session(path: Path, threads: int = 1) -> ort.InferenceSession:
         raise BundleError(f"{path}: ONNX Runtime cannot open it: {error}") from error
 
 
-def _check_metadata(path: Path, session: ort.InferenceSession) -> None:
+def _check_metadata(path: Path, session: "InferenceSession") -> None:
     """The graph carries the format it was written in and the hash of the signature it was made for."""
     metadata = session.get_modelmeta().custom_metadata_map
     written = int(metadata.get("format", "0"))
@@ -160,7 +169,7 @@ def _check_metadata(path: Path, session: ort.InferenceSession) -> None:
         )
 
 
-def _check_shape(path: Path, session: ort.InferenceSession, signature: Signature) -> None:
+def _check_shape(path: Path, session: "InferenceSession", signature: Signature) -> None:
     (graph_input,) = session.get_inputs()
     names = [graph_input.name, *(output.name for output in session.get_outputs())]
     if names != [GRAPH_INPUT, GRAPH_OUTPUT] or graph_input.shape[1] != len(signature.inputs):

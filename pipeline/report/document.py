@@ -163,7 +163,7 @@ def _headline(verdict: Verdict) -> Grid:
             found.setdefault(named["what"], {})[whose] = check.statistic
     rows = [(plain(what), *_side_by_side(values)) for what, values in found.items()]
     other = "Baseline" if verdict.rule == "first release" else "Production"
-    header = ("On the held-out rows", "Candidate", other)
+    header = ("Held-out rows", "Candidate", other)
     return Grid("Headline figures", header, (*rows, *_latency(verdict)), (False, True, True))
 
 

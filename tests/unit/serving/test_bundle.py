@@ -1,5 +1,8 @@
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import onnx
@@ -105,3 +108,30 @@ def test_a_model_that_is_no_onnx_is_refused(path):
     (path / "model.onnx").write_bytes(b"not a graph")
     bundle.seal(path)
     assert "ONNX Runtime cannot open it" in refusal(path)
+
+
+def test_file_that_does_not_belong_to_a_bundle_is_refused(tmp_path: Path) -> None:
+    bundles.write(tmp_path)
+    (tmp_path / "extra.py").write_text("print('hello')")
+    with pytest.raises(BundleError, match=r"'extra\.py' does not belong"):
+        bundle.load(tmp_path)
+
+
+def test_listing_that_reaches_outside_the_bundle_is_refused(tmp_path: Path) -> None:
+    bundles.write(tmp_path / "bundle")
+    (tmp_path / "outside").write_text("secret")
+    sums = tmp_path / "bundle" / bundle.SUMS
+    sums.write_text(f"{sums.read_text()}{bundle.sha256(tmp_path / 'outside')}  ../outside\n")
+    with pytest.raises(BundleError, match=r"'\.\./outside' does not belong"):
+        bundle.load(tmp_path / "bundle")
+
+
+def test_runtime_reports_to_nobody(tmp_path: Path) -> None:
+    """ONNX Runtime keeps what it is about to report under the home directory."""
+    bundles.write(tmp_path / "bundle")
+    home = tmp_path / "home"
+    home.mkdir()
+    code = "import sys; from pathlib import Path; from serving.bundle import load; load(Path(sys.argv[1]))"
+    environment = {"HOME": str(home), "PATH": os.environ["PATH"], "PYTHONPATH": str(Path(bundle.__file__).parents[1])}
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "bundle")], env=environment, check=True)
+    assert not list(home.rglob("*onnxruntime*"))

@@ -252,7 +252,7 @@ def test_another_process_with_another_hash_seed_and_style_gives_the_same_bytes(
     rendered: dict[str, Rendered], tmp_path: Path
 ) -> None:
     first = rendered["change"].out
-    (tmp_path / "matplotlibrc").write_text("svg.fonttype: path\nlines.linewidth: 9\nfont.size: 30\n")
+    (tmp_path / "matplotlibrc").write_text("svg.fonttype: path\nfont.size: 30\nxtick.major.size: 20\n")
     program = "from tests import verdicts; report.render(verdicts.verdict(), Path(sys.argv[1]))"
     run(program, str(tmp_path / "two"), PYTHONHASHSEED="7", MATPLOTLIBRC=str(tmp_path), HOME=str(tmp_path))
     for path in first.rglob("*.*"):
