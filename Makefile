@@ -5,6 +5,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 VENV := .venv
+BASE_IMAGE ?=
 UV := $(VENV)/bin/uv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # One thread for training: faster here than several, and the same on every machine.
@@ -47,8 +48,9 @@ trace: $(VENV)/.train ## Follow build/bundle back to its data, every link verifi
 	flightline trace
 
 .PHONY: image
-image: $(VENV)/.gate ## Build the code image and put build/bundle on it
-	flightline image
+image: $(VENV)/.train bundle ## Build the code image and put build/bundle on it; BASE_IMAGE=local makes a base here
+	flightline image build --base "$(BASE_IMAGE)"
+	flightline image append
 
 .PHONY: test
 test: $(VENV)/.dev ## Prove it all

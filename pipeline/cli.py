@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import click
 import typer
 
+from pipeline.cli_image import image
 from pipeline.errors import explain
 
 app = typer.Typer(
@@ -25,6 +26,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+app.add_typer(image, name="image")
 
 _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program instead of text for a person.")]
 

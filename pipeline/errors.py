@@ -28,11 +28,12 @@ def explain(error: Exception) -> Explained:
 def _codes() -> list[tuple[tuple[type[Exception], ...], int]]:
     from pipeline.config import ConfigError
     from pipeline.frames import TableError
+    from pipeline.oci import ImageError
     from serving.bundle import BundleError
 
     return [
         ((ConfigError,), USAGE),
         ((TableError, BundleError, ValueError), DATA),
-        ((UnavailableError,), UNAVAILABLE),
+        ((UnavailableError, ImageError), UNAVAILABLE),
         ((OSError,), INPUT_OUTPUT),
     ]

@@ -176,7 +176,7 @@ def conclude(results: Sequence[GateResult]) -> Decision:
 def next_step(decision: Decision, rule: Rule, results: Sequence[GateResult]) -> str:
     """One sentence: what a person should do now."""
     if decision is Decision.PASS:
-        return "release it: the next push to main does, or `flightline release staging`"
+        return "commit it with its dvc.lock and open a pull request"
     blocking = ", ".join(result.gate for result in results if result.blocks)
     if decision is Decision.FAIL:
         return (
@@ -271,8 +271,7 @@ def key(context: Context, kind: Kind, released: Production) -> str:
         sha256(root / paths.ROWS),
         sha256(root / SLO_PATH),
         context.params.gates.model_dump_json(),
-        *(sha256(file) for file in sorted((root / "pipeline").rglob("*.py"))),
-        *(sha256(file) for file in sorted((root / "serving").rglob("*.py"))),
+        *(sha256(file) for package in ("pipeline", "serving") for file in _sources(root / package)),
         *today,
     ]
     return _hash("\n".join(parts))
@@ -285,6 +284,11 @@ def standing(context: Context, kind: Kind) -> Verdict | None:
     except TableError:
         return None
     return found if found.key == key(context, kind, production.restore(context)) else None
+
+
+def _sources(package: Path) -> list[Path]:
+    """Code and templates, in a fixed order."""
+    return sorted(path for path in package.rglob("*") if path.is_file() and path.suffix != ".pyc")
 
 
 def _today() -> date:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pipeline import gate, paths
+from pipeline import gate, paths, report
 from pipeline.config import ConfigError
 from pipeline.context import Context
 from pipeline.errors import UnavailableError
@@ -17,7 +17,7 @@ from pipeline.slo import read_slo
 from pipeline.verdict import Decision, Verdict
 from serving import bundle
 
-PREDICTIONS = paths.BUILD / "predictions.jsonl"
+PREDICTIONS, PAGE = paths.BUILD / "predictions.jsonl", paths.BUILD / "report.html"
 Progress = Callable[[str], None]
 
 
@@ -31,8 +31,6 @@ def run(context: Context, progress: Progress) -> Callable[[], None]:
         progress("dvc repro")
         reproduce(context.root)
         verdict = _judged(context, progress)
-        progress(f"report: {paths.BUILD / 'report.html'}")
-        _report(verdict, context.root)
     return serving(context, verdict)
 
 
@@ -99,19 +97,15 @@ def exclusive(root: Path, progress: Progress) -> Iterator[None]:
 def _judged(context: Context, progress: Progress) -> Verdict | None:
     """The standing verdict where nothing changed, else a new one; None where the gates could not run at all."""
     found = gate.standing(context, "change")
-    if found is not None:
-        progress("gate: nothing changed since the last verdict")
-        return found
-    try:
-        return gate.run(context, "change", progress)
-    except (UnavailableError, ConfigError) as error:
-        progress(f"gate: {error}")
-        return None
-
-
-def _report(verdict: Verdict | None, root: Path) -> None:
-    from pipeline import report
-
-    if verdict is not None:
-        report.render(verdict, root / paths.BUILD)
-        sys.stderr.write(f"{report.headline(verdict)}\n")
+    if found is not None and (context.root / PAGE).is_file():
+        progress(f"gate: nothing changed since the verdict in {PAGE}")
+    else:
+        try:
+            found = gate.run(context, "change", progress)
+        except (UnavailableError, ConfigError) as error:
+            progress(f"gate: {error}")
+            return None
+        progress(f"report: {PAGE}")
+        report.render(found, context.root / paths.BUILD)
+    sys.stderr.write(f"{report.headline(found)}\n")
+    return found

@@ -29,12 +29,14 @@ SEED = 0
 # Where a change may change the model; also the dependencies of the stages in dvc.yaml (a test holds them together).
 CODE = (
     "model",
+    "pipeline/card.py",
     "pipeline/config.py",
     "pipeline/context.py",
     "pipeline/frames.py",
     "pipeline/graph.py",
     "pipeline/signature.py",
     "pipeline/stages",
+    "pipeline/text.py",
     "serving/bundle.py",
     "serving/signature.py",
 )

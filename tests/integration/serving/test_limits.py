@@ -4,7 +4,6 @@ import http.client
 import json
 import socket
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -49,18 +48,6 @@ def test_a_hundred_thousand_rows_are_refused(toy):
         answer = httpx.post(server.url + "/predict", content=b"[" + b",".join([ROW] * 100_000) + b"]", headers=JSON)
     assert (answer.status_code, answer.json()["type"]) == (422, "/docs#too-many-rows")
     assert "100000 rows; at most 10000" in answer.json()["detail"]
-
-
-def test_the_server_answers_others_while_it_scores_a_large_batch(toy):
-    rows = b"[" + b",".join([ROW] * 200_000) + b"]"
-    options = {"max_body_bytes": 20_000_000, "max_rows": 1_000_000}
-    with running(toy, **options) as server, ThreadPoolExecutor(1) as pool, httpx.Client() as client:
-        large = pool.submit(httpx.post, server.url + "/predict", content=rows, headers=JSON, timeout=60)
-        answered = 0
-        while not large.done():
-            answered += client.get(server.url + "/livez").status_code == 200
-        assert len(large.result().json()["predictions"]) == 200_000
-        assert answered > 10
 
 
 def test_a_body_that_does_not_arrive_is_given_up(toy):

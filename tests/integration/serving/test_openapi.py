@@ -23,7 +23,9 @@ def test_the_server_keeps_what_its_document_promises(toy, tmp_path):
 
 
 def test_the_document_is_made_from_the_signature(server):
-    row = httpx.get(f"{server.url}/openapi.json").json()["components"]["schemas"]["Row"]
+    schemas = httpx.get(f"{server.url}/openapi.json").json()["components"]["schemas"]
+    row = schemas["Row"]
+    assert schemas["Rows"]["maxItems"] == 10_000
     assert row["required"] == ["temp", "seats", "origin", "dest"]
     assert row["properties"]["temp"]["maximum"] == 130
     assert row["properties"]["seats"]["type"] == ["integer", "null"]

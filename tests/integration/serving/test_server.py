@@ -107,8 +107,11 @@ def test_a_request_in_flight_is_answered_before_the_server_goes(toy):
 def test_a_request_that_never_ends_does_not_hold_the_server_beyond_the_drain_time(toy):
     with running(toy, drain_seconds=0.5) as server, socket.create_connection(("127.0.0.1", server.port)) as client:
         client.sendall(b"POST /predict HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n{")
-        time.sleep(0.2)
-        assert server.stop() == 0
+        while "flightline_requests_in_flight 1" not in httpx.get(server.url + "/metrics").text:
+            pass
+        server.process.send_signal(signal.SIGTERM)
+        assert client.recv(10_000).startswith(b"HTTP/1.1 408")
+        assert server.process.wait(20) == 0
 
 
 def test_no_request_is_lost_while_the_server_drains(toy):

@@ -299,7 +299,9 @@ def test_slices_that_were_not_judged_are_grey_and_harmed_ones_stand_out(tmp_path
 
 
 def test_a_forest_of_very_many_slices_keeps_all_that_were_judged(tmp_path: Path) -> None:
-    rows = [("dest", f"D{at}", 900, 28, 0.5, 0.5, 0.0, -0.1, 0.1, 1.0, "pass") for at in range(55)]
+    rows: list[tuple[Any, ...]] = [
+        ("dest", f"D{at}", 900, 28, 0.5, 0.5, 0.0, -0.1, 0.1, 1.0, "pass") for at in range(55)
+    ]
     rows += [("dest", f"S{at}", 90, 8, 0.5, 0.5, 0.0, None, None, None, "listed") for at in range(40)]
     table = Table(name="slices", columns=verdicts.SLICE_COLUMNS, rows=tuple(rows))
     verdict = with_benchmark(tables=(table,))
