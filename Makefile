@@ -91,11 +91,11 @@ $(UV):
 	$(VENV)/bin/python -m pip install --quiet --require-hashes -r requirements/uv.txt
 
 $(VENV)/.%: requirements/%.txt pyproject.toml | $(UV)
-	$(UV) pip install --python $(VENV) --require-hashes -r $<
+	$(UV) pip install --python $(VENV) --compile-bytecode --require-hashes -r $<
 	$(UV) pip install --quiet --python $(VENV) --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)-bench/.bench: requirements/bench.txt | $(UV)
 	$(PYTHON) -m venv $(VENV)-bench
-	$(UV) pip install --python $(VENV)-bench --require-hashes -r $<
+	$(UV) pip install --python $(VENV)-bench --compile-bytecode --require-hashes -r $<
 	@touch $@

@@ -39,7 +39,8 @@ def check_address(host: str, port: int) -> None:
             probe.bind(address)
     except OSError as error:
         where = f"{host}:{port}: {error.strerror}"
-        raise PortTakenError(f"cannot listen on {where}; choose another with `PORT=8001 make run`, or FLIGHTLINE_PORT") from error
+        fix = "choose another with `PORT=8001 make run`, or FLIGHTLINE_PORT"
+        raise PortTakenError(f"cannot listen on {where}; {fix}") from error
 
 
 async def _serve(bundle: Bundle, settings: Settings) -> None:

@@ -123,4 +123,5 @@ def test_celsius_is_stopped_by_the_data_gate(copy: Checkout) -> None:
     copy.run("dvc", "repro")
     judged = copy.run("flightline", "gate", "data", check=False)
     assert judged.returncode == 1
-    assert "dewp <= temp" in judged.stdout
+    assert "dew point" in judged.stdout
+    assert "changed unit" in judged.stdout
