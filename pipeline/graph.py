@@ -19,12 +19,20 @@ def convert(fitted: Any, width: int) -> onnx.ModelProto:
     options = {id(fitted): {"zipmap": False}} if is_classifier(fitted) else None
     inputs = [(GRAPH_INPUT, FloatTensorType([None, width]))]
     model = convert_sklearn(fitted, name="model", initial_types=inputs, target_opset=OPSET, options=options)
-    return _only_the_score(model, classifier=is_classifier(fitted))
+    return _in_order(_only_the_score(model, classifier=is_classifier(fitted)))
 
 
 def stamp(model: onnx.ModelProto, signature_sha256: str) -> onnx.ModelProto:
     """Tie a graph to the format it was written in and to the signature it was made for."""
     helper.set_model_props(model, {"format": str(FORMAT), "signature": signature_sha256})
+    return model
+
+
+def _in_order(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The converter lists operator sets in the order of a set, which differs from process to process."""
+    imports = sorted(model.opset_import, key=lambda each: each.domain)
+    del model.opset_import[:]
+    model.opset_import.extend(imports)
     return model
 
 

@@ -13,7 +13,7 @@ from tests.checkouts import Checkout, checkout
 def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """The template after `dvc repro` and a commit of its lock. Not to be changed: take `copy` for that."""
     made = checkout(tmp_path_factory.mktemp("reproduced"))
-    made.run("dvc", "repro")
+    made.run("dvc", "repro", OMP_NUM_THREADS="1", PYTHONHASHSEED="0")
     made.commit("the lock")
     return made
 
