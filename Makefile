@@ -13,7 +13,7 @@ export OMP_NUM_THREADS ?= 1
 
 .PHONY: help
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: $(VENV)/.gate ## Train, gate and serve on HOST:PORT (127.0.0.1:8000); what has not changed is skipped
@@ -68,8 +68,12 @@ format: $(VENV)/.dev ## Mend what the formatter and the linter can
 	ruff check --fix .
 
 .PHONY: bench
-bench: $(VENV)/.dev $(VENV)-bench/.bench ## Measure the figures of docs/benchmarks.md
+bench: $(VENV)/.dev $(VENV)-bench/.bench bundle ## Measure serving and gates, the figures of docs/benchmarks.md
 	python -m bench
+
+.PHONY: bench-pipeline
+bench-pipeline: $(VENV)/.dev ## Measure `make run` of this commit in a fresh clone with empty caches, and again
+	python -m bench pipeline
 
 .PHONY: lock
 lock: $(UV) ## Resolve requirements/*.in anew into hash-locked requirements/*.txt
@@ -84,18 +88,20 @@ clean: ## Remove what can be made again; keeps the environment, the DVC remotes 
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)*' -prune -exec rm -rf {} +
 
-# An environment is its lock file: installed by hash, and again when the lock changes.
+# An environment is its lock file: installed by hash, and again when the lock changes. Of two at once, the second waits
+# and finds it made; a machine without flock has to be patient by itself.
+ALONE := $(if $(shell command -v flock),flock Makefile)
+
 $(UV):
 	@$(PYTHON) infra/doctor.py --required
-	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --require-hashes -r requirements/uv.txt
+	@$(ALONE) $(SHELL) -c '[ -x $@ ] || { set -ex; $(PYTHON) -m venv $(VENV); \
+	  $(VENV)/bin/python -m pip install --quiet --require-hashes -r requirements/uv.txt; }'
 
 $(VENV)/.%: requirements/%.txt pyproject.toml | $(UV)
-	$(UV) pip install --python $(VENV) --compile-bytecode --require-hashes -r $<
-	$(UV) pip install --quiet --python $(VENV) --no-deps --no-build-isolation -e .
-	@touch $@
+	@$(ALONE) $(SHELL) -c '[ $@ -nt $< -a $@ -nt pyproject.toml ] || { set -ex; \
+	  $(UV) pip install --python $(VENV) --compile-bytecode --require-hashes -r $<; \
+	  $(UV) pip install --quiet --python $(VENV) --no-deps --no-build-isolation -e .; touch $@; }'
 
 $(VENV)-bench/.bench: requirements/bench.txt | $(UV)
-	$(PYTHON) -m venv $(VENV)-bench
-	$(UV) pip install --python $(VENV)-bench --compile-bytecode --require-hashes -r $<
-	@touch $@
+	@$(ALONE) $(SHELL) -c '[ $@ -nt $< ] || { set -ex; $(PYTHON) -m venv $(VENV)-bench; \
+	  $(UV) pip install --python $(VENV)-bench --compile-bytecode --require-hashes -r $<; touch $@; }'

@@ -1,24 +1,34 @@
-"""`make run` in a fresh clone and again, and a no-op `dvc repro`. Downloads: the cold run fills an empty cache."""
+"""`make run` in a fresh clone and again, and a no-op `dvc repro`.
 
+The cold run fills empty caches. uv keeps packages unpacked, so their size there is what they take, not what came over
+the network.
+"""
+
+import http.client
+import json
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
+from bench import wrk
 from bench.figures import Figure
 from bench.wrk import BenchError
 from pipeline.gates.load_server import HOST, free_port, is_ready
 
 COLD, WARM, NO_OP = 300.0, 10.0, 2.0
-PATIENCE = 900.0
+PATIENCE, STOP_SECONDS = 900.0, 30.0
+_OURS = {"VIRTUAL_ENV", "MAKEFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "MFLAGS", "UV_NO_CACHE", "PIP_NO_CACHE_DIR"}
 
 
 def measure(progress: Callable[[str], None]) -> list[Figure]:
     """Clone this commit to an empty folder with empty caches, then run it there. Raises BenchError."""
-    with TemporaryDirectory(prefix="flightline-bench-") as folder:
+    with TemporaryDirectory(prefix="flightline-bench-", ignore_cleanup_errors=True) as folder:
         clone, cache = Path(folder) / "clone", Path(folder) / "cache"
         _call(["git", "clone", "--quiet", ".", str(clone)], Path.cwd(), {})
         fresh = {"PIP_CACHE_DIR": str(cache / "pip"), "UV_CACHE_DIR": str(cache / "uv")}
@@ -38,7 +48,7 @@ def measure(progress: Callable[[str], None]) -> list[Figure]:
 
 
 def _to_first_answer(clone: Path, environment: dict[str, str]) -> float:
-    """Seconds from `make run` to ready; it is stopped then, as by Ctrl-C."""
+    """Seconds from `make run` to a scored row; it is stopped then, as by Ctrl-C."""
     port, started = free_port(), time.monotonic()
     process = subprocess.Popen(
         ["make", "run"],
@@ -52,9 +62,31 @@ def _to_first_answer(clone: Path, environment: dict[str, str]) -> float:
             if process.poll() is not None or time.monotonic() - started > PATIENCE:
                 raise BenchError("`make run` did not come to serve; run it by hand to see why")
             time.sleep(0.02)
+        _ask(port, wrk.example(clone / "build/bundle"))
         return time.monotonic() - started
     finally:
+        _stop(process)
+
+
+def _ask(port: int, row: Mapping[str, Any]) -> None:
+    """Raise BenchError unless the server scores a row."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=10)
+    try:
+        connection.request("POST", "/predict", json.dumps(row), {"content-type": "application/json"})
+        status = connection.getresponse().status
+    finally:
+        connection.close()
+    if status != http.HTTPStatus.OK:
+        raise BenchError(f"`make run` serves, but answers a row with {status}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGINT)
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
@@ -69,7 +101,7 @@ def _call(command: list[str], folder: Path, environment: dict[str, str]) -> floa
 
 
 def _outside() -> dict[str, str]:
-    """The environment without this checkout's own virtual environment."""
+    """The environment without this checkout's own virtual environment, and without what make says to an inner make."""
     here = str(Path.cwd())
     path = os.pathsep.join(one for one in os.environ["PATH"].split(os.pathsep) if not one.startswith(here))
-    return {**{name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}, "PATH": path}
+    return {**{name: value for name, value in os.environ.items() if name not in _OURS}, "PATH": path}

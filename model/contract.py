@@ -6,6 +6,7 @@ comes back only through `Model`; the server never imports any of it and reads th
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -134,6 +135,11 @@ class Model(Protocol):
     @property
     def schema(self) -> Schema:
         """The prepared table."""
+        ...
+
+    @property
+    def history_end(self) -> date | None:
+        """The last day that rows are expected for: the window's end. None where rows have no time."""
         ...
 
     def fetch(self) -> Tables:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from model import estimator, source
 from model.contract import Card, Floats, Frozen, Schema, Split, Tables
@@ -36,6 +36,12 @@ class Window(Frozen):
 
     start: date
     end: date
+
+    @model_validator(mode="after")
+    def _starts_before_it_ends(self) -> "Window":
+        if self.start > self.end:
+            raise ValueError(f"start {self.start} is after end {self.end}; no day lies between them")
+        return self
 
 
 class SplitSettings(Frozen):
@@ -72,6 +78,11 @@ class FlightDelays:
     def schema(self) -> Schema:
         """Key, request columns, label and relations."""
         return SCHEMA
+
+    @property
+    def history_end(self) -> date:
+        """The last day of the window."""
+        return self._settings.data.end
 
     def fetch(self) -> Tables:
         """Flights, weather and planes within the window."""

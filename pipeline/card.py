@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from model.contract import Card, Column, Schema
-from pipeline.text import markdown, number, setting
+from pipeline.text import leaves, markdown, number, setting
 
 _TO_FILL = "_To be filled in by whoever deploys this model:_"
 _ABOUT_ROWS = ("rows", "split", "holdout")
@@ -106,13 +106,10 @@ def _metrics(metrics: Mapping[str, Any]) -> str:
     return f"Measured on rows held out from training:\n\n{_table(('Rows', ''), _flat(rows))}\n\n{figures}"
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Nested mappings as rows of dotted name and value, in the order given."""
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", number(value) if isinstance(value, float) else setting(value)
+def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Nested mappings as rows of dotted name and value."""
+    for name, value in leaves(values):
+        yield name, number(value) if isinstance(value, float) else setting(value)
 
 
 def _limits(schema: Schema) -> str:

@@ -1,7 +1,8 @@
 """`flightline`: one typed command line. Every verb is the word that the Makefile, the workflows and the docs use.
 
 Exit codes: 0 done, or the gate passes; 1 the gate fails; 2 the gate is inconclusive; 64 wrong usage or configuration;
-65 data or bundle not as they should be; 69 something needed is not available; 74 input or output failed.
+65 data or bundle not as they should be; 69 something needed is not available; 70 a fault nobody foresaw; 74 input or
+output failed; 130 interrupted.
 """
 
 import importlib
@@ -12,11 +13,12 @@ import time
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 from pipeline.cli_image import image
-from pipeline.errors import explain
+from pipeline.errors import USAGE, explain
+from pipeline.lock import exclusive
 
 app = typer.Typer(
     name="flightline",
@@ -36,17 +38,26 @@ def main() -> None:
     """Run the command line; turn every foreseen fault into one line and its exit code."""
     try:
         sys.exit(app(standalone_mode=False) or 0)
-    except click.exceptions.Abort:
+    except typer.Abort:
         sys.exit(130)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(64)
+    except TyperException as error:
+        _explain_usage(error)
+        sys.exit(USAGE)
     except Exception as error:
         if os.environ.get("FLIGHTLINE_DEBUG"):
             raise
         explained = explain(error)
         typer.echo(f"error: {explained.message}", err=True)
         sys.exit(explained.code)
+
+
+def _explain_usage(error: TyperException) -> None:
+    """Typer's own words, with the usage line where it has one."""
+    show = getattr(error, "show", None)
+    if show is not None:
+        show()
+    else:
+        typer.echo(f"error: {error.format_message()}", err=True)
 
 
 def _context() -> Any:
@@ -109,7 +120,7 @@ def gate(
     kind: gates.Kind = "retrain" if retrain else "change"
     if names:
         return _some_gates(names, kind, as_json=as_json)
-    with _progress() as say:
+    with _progress() as say, exclusive(Path.cwd(), say):
         verdict = gates.run(_context(), kind, say)
         say("report")
         report.render(verdict, Path("build"))
@@ -125,7 +136,7 @@ def _some_gates(names: list[str], kind: Any, *, as_json: bool) -> int:
     from pipeline import gate as gates
     from pipeline.verdict import worst
 
-    with _progress() as say:
+    with _progress() as say, exclusive(Path.cwd(), say):
         results = gates.some(_context(), kind, names, say)
     if as_json:
         typer.echo(json.dumps([result.model_dump(mode="json") for result in results], indent=2))
@@ -184,9 +195,10 @@ def run() -> None:
 @app.command(help="Serve build/bundle on HOST and PORT until Ctrl-C.")
 def serve() -> None:
     """The candidate as it stands, with a notice where it is not fit for production."""
-    from pipeline.run import serving
+    from pipeline.run import serving, standing
 
-    serving(_context())()
+    context = _context()
+    serving(context, standing(context))()
 
 
 def _progress() -> Any:

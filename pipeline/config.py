@@ -120,11 +120,15 @@ class Settings(Frozen):
 def read_params(root: Path) -> Params:
     """Read `params.yaml` under `root`. Raises ConfigError."""
     path = root / "params.yaml"
+    return validated(Params, read_yaml(path), path)
+
+
+def read_yaml(path: Path) -> Any:
+    """The document in a YAML file. Raises ConfigError."""
     try:
-        document = yaml.safe_load(_text(path))
+        return yaml.safe_load(_text(path))
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not YAML: {error}") from error
-    return validated(Params, document, path)
 
 
 def read_settings(root: Path) -> Settings:
@@ -145,7 +149,12 @@ def validated(kind: type[_Config], document: Any, path: Path) -> _Config:
     try:
         return kind.model_validate(document)
     except ValidationError as error:
-        raise ConfigError(f"{path}: " + "; ".join(map(_fault, error.errors()))) from error
+        raise ConfigError(f"{path}: {faults(error)}") from error
+
+
+def faults(error: ValidationError) -> str:
+    """Every field at fault, what is wrong with it and what it was."""
+    return "; ".join(map(_fault, error.errors()))
 
 
 def _fault(error: Any) -> str:

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 import model
 from model.contract import Model
-from pipeline.config import ConfigError, Params, Settings, read_params, read_settings
+from pipeline.config import ConfigError, Params, Settings, faults, read_params, read_settings
+from pipeline.errors import GitError
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,16 @@ class Context:
         try:
             return model.load(self.params.of_model())
         except ValidationError as error:
-            faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            raise ConfigError(f"{self.root / 'params.yaml'}: {faults}") from error
+            raise ConfigError(f"{self.root / 'params.yaml'}: {faults(error)}") from error
 
-    def git(self, *arguments: str) -> str | None:
-        """Output of a git command in the repository, or None where it fails."""
-        done = subprocess.run(["git", *arguments], cwd=self.root, capture_output=True, text=True, check=False)
-        return done.stdout.strip() if done.returncode == 0 else None
+    def git(self, *arguments: str) -> str:
+        """Output of a git command in the repository. Raises GitError where git fails, whatever the reason."""
+        return self.git_bytes(*arguments).decode().strip()
 
     def git_bytes(self, *arguments: str) -> bytes:
-        """Raw output of a git command that must succeed. Raises CalledProcessError."""
-        return subprocess.run(["git", *arguments], cwd=self.root, capture_output=True, check=True).stdout
+        """Raw output of a git command in the repository. Raises GitError."""
+        done = subprocess.run(["git", *arguments], cwd=self.root, capture_output=True, check=False)
+        if done.returncode:
+            said = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
+            raise GitError(f"`git {arguments[0]}` failed: {said[0]}")
+        return done.stdout

@@ -9,6 +9,10 @@ class UnavailableError(Exception):
     """Something outside that is needed and cannot be had now: a remote, a port, a tool. Names it and the fix."""
 
 
+class GitError(UnavailableError):
+    """Git failed. What it was asked for may or may not exist, so nothing may be concluded from its silence."""
+
+
 @dataclass(frozen=True)
 class Explained:
     """What a person is told, and the exit code."""
@@ -30,10 +34,11 @@ def _codes() -> list[tuple[tuple[type[Exception], ...], int]]:
     from pipeline.frames import TableError
     from pipeline.oci import ImageError
     from serving.bundle import BundleError
+    from serving.server import PortTakenError
 
     return [
         ((ConfigError,), USAGE),
         ((TableError, BundleError, ValueError), DATA),
-        ((UnavailableError, ImageError), UNAVAILABLE),
+        ((UnavailableError, ImageError, PortTakenError), UNAVAILABLE),
         ((OSError,), INPUT_OUTPUT),
     ]

@@ -9,14 +9,15 @@ from typing import Any
 import pandas as pd
 
 from model.contract import Floats, Model
-from pipeline import paths, production
+from pipeline import paths, production, signature
 from pipeline.context import Context
-from pipeline.frames import HOLDOUT, PART, TRAIN, TableError, columns_of, read_rows, sha256
+from pipeline.frames import HOLDOUT, PART, TRAIN, TableError, columns_of, read_rows
 from pipeline.production import Production
+from pipeline.stages.bundle import inputs
 from pipeline.verdict import BundleRef
 from serving import bundle
 from serving.bundle import Bundle
-from serving.signature import encode
+from serving.signature import Signature, encode
 
 
 @dataclass(frozen=True)
@@ -79,26 +80,53 @@ def score(path: Path, holdout: pd.DataFrame) -> Scorer:
 
 
 def gather(context: Context) -> Evidence:
-    """Read rows, candidate and production. Raises TableError where the bundle was not made from these rows."""
+    """Read rows, candidate and production. Raises TableError where the bundle is not made from what is here."""
     model, root = context.model, context.root
+    check_fresh(context)
     rows = read_rows(root / paths.ROWS, model.schema)
     holdout = rows[rows[PART] == HOLDOUT]
     candidate = score(root / paths.BUNDLE, holdout)
-    made_of = json.loads((root / paths.BUNDLE / "inputs.json").read_text())["data"]
-    if made_of != sha256(root / paths.ROWS):
-        raise TableError(f"{paths.BUNDLE} was not made from {paths.ROWS}; run `dvc repro`")
-    released = production.restore(context)
-    incumbent, released = _incumbent(released, holdout)
+    incumbent, released = _incumbent(production.restore(context), model, holdout)
     split_rule = json.loads((root / paths.SPLIT).read_text())
     said = pd.read_csv(root / paths.ESTIMATOR_SCORES)["score"].to_numpy()
     return Evidence(model, rows, split_rule, candidate, said, released, incumbent)
 
 
-def _incumbent(released: Production, holdout: pd.DataFrame) -> tuple[Scorer | None, Production]:
+def check_fresh(context: Context) -> None:
+    """Raise TableError where build/bundle was made from other data, code, parameters or packages than are here."""
+    path = context.root / paths.BUNDLE / "inputs.json"
+    if not path.is_file():
+        raise TableError(f"{path} is not there; run `dvc repro`, or `make gate`, which does")
+    made_of = json.loads(path.read_text())
+    for name, here in inputs(context).items():
+        if made_of.get(name) != here:
+            raise TableError(f"{paths.BUNDLE} was made from other {name} than are here; run `dvc repro`")
+
+
+def _incumbent(released: Production, model: Model, holdout: pd.DataFrame) -> tuple[Scorer | None, Production]:
     """Production's scores; a bundle that cannot score these rows is as good as out of reach, and says why."""
     if released.path is None:
         return None, released
     try:
+        check_same_meaning(bundle.load(released.path).signature, signature.of_model(model.card, model.schema))
         return score(released.path, holdout), released
-    except (bundle.BundleError, TableError) as error:
+    except (bundle.BundleError, TableError, ValueError) as error:
         return None, Production(None, f"production cannot be compared with: {error}", reachable=False)
+
+
+def check_same_meaning(theirs: Signature, ours: Signature) -> None:
+    """Raise TableError where production would read these rows as something else than they are.
+
+    A column that became a category, or changed its unit, would be encoded as nonsense, and any candidate would win.
+    """
+    if theirs.task != ours.task:
+        raise TableError(f"it is a {theirs.task} and the candidate a {ours.task}")
+    here = {one.name: one for one in ours.inputs}
+    for one in theirs.inputs:
+        now = here.get(one.name)
+        if now is None:
+            raise TableError(f"it takes column {one.name!r}, which the schema no longer has")
+        if (one.type, one.unit) != (now.type, now.unit):
+            raise TableError(
+                f"its column {one.name!r} is a {one.type} in {one.unit}, the schema's a {now.type} in {now.unit}"
+            )

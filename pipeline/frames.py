@@ -53,26 +53,39 @@ def _read_table(path: Path, entry: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def write_rows(frame: pd.DataFrame, path: Path) -> None:
-    """The prepared rows, with the column `part` that says which of them train and which are held out."""
+    """The prepared rows, with the column `part` that says which train and which are held out; true is 1, false 0."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    frame.to_csv(path, index=False)
+    flags = frame.select_dtypes("bool").columns
+    frame.astype(dict.fromkeys(flags, "int64")).to_csv(path, index=False)
 
 
 def read_rows(path: Path, schema: Schema) -> pd.DataFrame:
-    """The prepared rows, typed by the schema: categories, block and event time as text, everything else as float64."""
+    """The prepared rows, typed by the schema: numbers and the label as float64; categories, key, block, event time and
+    `part` as text, so that key 007 is not key 7. A column that the schema does not name is typed by its values.
+
+    Raises TableError where the file is not there, or a number is none.
+    """
     if not path.is_file():
         raise TableError(f"{path} is not there; run `dvc repro`, or `make gate`, which does")
-    text = {column.name for column in schema.columns if column.type == "category"}
-    text |= {schema.block, schema.event_time or schema.block, PART}
-    frame = pd.read_csv(
-        path,
-        dtype=dict.fromkeys(text, "str"),
-        keep_default_na=False,  # "NA" is a category like any other
-        na_values=[""],
-        float_precision="round_trip",
-        low_memory=False,
-    )
+    try:
+        frame = pd.read_csv(
+            path,
+            dtype=_types(schema),
+            keep_default_na=False,  # "NA" is a category like any other
+            na_values=[""],
+            float_precision="round_trip",
+            low_memory=False,
+        )
+    except ValueError as error:
+        raise TableError(f"{path} has a number or label that is none: {error}; mend prepare in model/") from error
     return frame.assign(**{PART: frame[PART].fillna("")})
+
+
+def _types(schema: Schema) -> dict[str, str]:
+    """A type for each column that the schema names; a number that is also a key or block stays a number."""
+    numbers = {column.name for column in schema.columns if column.type != "category"} | {schema.label}
+    named = {*schema.names, *schema.key, schema.block, schema.event_time or schema.block, schema.label, PART}
+    return {name: "float64" if name in numbers else "str" for name in named}
 
 
 def columns_of(frame: pd.DataFrame, names: tuple[str, ...]) -> dict[str, Any]:
@@ -90,7 +103,7 @@ def write_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     neighbour = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        neighbour.write_text(text)
+        neighbour.write_text(text, encoding="utf-8", newline="\n")
         neighbour.replace(path)
     finally:
         neighbour.unlink(missing_ok=True)

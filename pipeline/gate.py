@@ -5,8 +5,10 @@ writes its verdict before it exits.
 """
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -17,7 +19,7 @@ from model.contract import Model
 from pipeline import paths, production
 from pipeline.config import ConfigError, GateName, Gates, Override
 from pipeline.context import Context
-from pipeline.errors import UnavailableError
+from pipeline.errors import GitError
 from pipeline.evidence import Evidence, Scorer, gather
 from pipeline.frames import TableError, sha256, write_text
 from pipeline.gates import benchmark, data, differential, load
@@ -60,10 +62,20 @@ def judge(
     for name in names:
         progress(f"gate {name}")
         started = time.monotonic()
-        result = judges[name]()
+        result = without_fault(name, judges[name])
         timed = result.model_copy(update={"seconds": round(time.monotonic() - started, 2)})
         results.append(overridden(timed, gates.overrides, evidence.candidate.bundle.version, _today()))
     return tuple(results)
+
+
+def without_fault(name: GateName, decide: Callable[[], GateResult]) -> GateResult:
+    """The gate's result; a gate that cannot finish has decided nothing, and the verdict says why."""
+    try:
+        return decide()
+    except Exception as error:
+        if os.environ.get("FLIGHTLINE_DEBUG"):
+            raise
+        return _inconclusive(name, "gate", f"the gate could not finish: {type(error).__name__}: {error}")
 
 
 def _data(evidence: Evidence, gates: Gates) -> GateResult:
@@ -74,13 +86,14 @@ def _data(evidence: Evidence, gates: Gates) -> GateResult:
         schema=evidence.model.schema,
         task=evidence.model.card.task,
         rule=evidence.split_rule,
+        window_end=evidence.model.history_end,
     )
     return data.judge(given, gates.data)
 
 
 def _benchmark(evidence: Evidence, gates: Gates, rule: Rule) -> GateResult:
     if not evidence.production.reachable:
-        return _unreachable("benchmark", evidence.production.note)
+        return _inconclusive("benchmark", "production", evidence.production.note)
     model, holdout, incumbent = evidence.model, evidence.holdout, evidence.incumbent
     labels = holdout[model.schema.label].to_numpy(np.float64)
     constant = model.baseline(evidence.train[model.schema.label].to_numpy(np.float64))
@@ -104,7 +117,7 @@ def _benchmark(evidence: Evidence, gates: Gates, rule: Rule) -> GateResult:
 
 def _differential(evidence: Evidence, gates: Gates) -> GateResult:
     if not evidence.production.reachable:
-        return _unreachable("differential", evidence.production.note)
+        return _inconclusive("differential", "production", evidence.production.note)
     model, holdout = evidence.model, evidence.holdout
     given = differential.DifferentialInputs(
         rows=holdout,
@@ -122,11 +135,13 @@ def _differential(evidence: Evidence, gates: Gates) -> GateResult:
 def _load(evidence: Evidence, gates: Gates, slo: Slo, progress: Progress) -> GateResult:
     rows = requests(evidence.candidate.bundle)
     path = evidence.incumbent.bundle.path if evidence.incumbent else None
-    try:
-        found = load.measure(evidence.candidate.bundle.path, path, rows, gates.load, progress)
-    except load.LoadError as error:
-        raise UnavailableError(f"the load gate could not measure: {error}") from error
-    return load.judge(found, slo, gates.load)
+    found = load.judge(load.measure(evidence.candidate.bundle.path, path, rows, gates.load, progress), slo, gates.load)
+    if evidence.production.reachable:
+        return found
+    unknown = _inconclusive("load", "production", evidence.production.note)
+    decision = worst([found.decision, unknown.decision])
+    reason = found.reason if decision is Decision.FAIL else unknown.reason
+    return found.model_copy(update={"decision": decision, "reason": reason, "checks": (*found.checks, *unknown.checks)})
 
 
 def requests(opened: Bundle) -> list[dict[str, Any]]:
@@ -136,14 +151,15 @@ def requests(opened: Bundle) -> list[dict[str, Any]]:
 
 
 def overridden(result: GateResult, overrides: Sequence[Override], version: str, today: date) -> GateResult:
-    """The result with the reviewed exception that applies; one that has expired is named and does not."""
-    for override in overrides:
-        if override.gate != result.gate or not version.startswith(override.candidate) or not result.blocks:
-            continue
-        if override.expires < today:
-            return result.model_copy(update={"reason": f"{result.reason} (an override expired on {override.expires})"})
-        return result.model_copy(update={"override": override})
-    return result
+    """The result with the reviewed exception that applies; where all that would have applied expired, it says so."""
+    named = [each for each in overrides if each.gate == result.gate and version.startswith(each.candidate)]
+    valid = [each for each in named if each.expires >= today]
+    if not result.blocks or not named:
+        return result
+    if valid:
+        return result.model_copy(update={"override": valid[0]})
+    last = max(each.expires for each in named)
+    return result.model_copy(update={"reason": f"{result.reason} (an override expired on {last})"})
 
 
 def verdict(context: Context, evidence: Evidence, rule: Rule, results: tuple[GateResult, ...], key: str) -> Verdict:
@@ -209,14 +225,20 @@ def _holdout(context: Context, evidence: Evidence) -> Holdout:
 
 
 def _looks(context: Context, identity: str) -> int:
-    """How many commits on main released something judged by these very rows."""
+    """How many commits on main released something judged by these very rows; 0 where git cannot say."""
+    with suppress(GitError):
+        return _count_looks(context, identity)
+    return 0
+
+
+def _count_looks(context: Context, identity: str) -> int:
     main = production.main_ref(context)
-    found = context.git("log", "--format=%H", f"-S{identity}", main, "--", str(paths.RELEASES)) if main else None
-    return len(found.splitlines()) if found else 0
+    found = context.git("log", "--format=%H", f"-S{identity}", main, "--", str(paths.RELEASES)) if main else ""
+    return len(found.splitlines())
 
 
-def _unreachable(gate: GateName, note: str) -> GateResult:
-    check = Check(name="production", decision=Decision.INCONCLUSIVE, reason=note)
+def _inconclusive(gate: GateName, about: str, note: str) -> GateResult:
+    check = Check(name=about, decision=Decision.INCONCLUSIVE, reason=note)
     return GateResult(gate=gate, decision=Decision.INCONCLUSIVE, reason=note, checks=(check,))
 
 
@@ -229,7 +251,8 @@ def _unit(model: Model) -> str:
 
 
 def run(context: Context, kind: Kind, progress: Progress) -> Verdict:
-    """Gather, judge by every gate, write build/verdict.json. What stands there is replaced whole or not at all."""
+    """Gather, judge by every gate, write build/verdict.json whole; until then there is none, rather than an old one."""
+    (context.root / paths.VERDICT).unlink(missing_ok=True)
     progress("reading rows, candidate and production")
     evidence = gather(context)
     rule = rule_of(kind, evidence)

@@ -1,11 +1,16 @@
 """Production's bundle: the one that `k8s/releases/production/bundle.dvc` names on main. Nothing else decides."""
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from pipeline import paths
 from pipeline.context import Context
+from pipeline.dvcfiles import dvc_hash
+from pipeline.errors import GitError
 from serving import bundle
 
 RELEASE = (paths.RELEASES / "production" / "bundle").as_posix()
@@ -15,7 +20,7 @@ RELEASE = (paths.RELEASES / "production" / "bundle").as_posix()
 class Production:
     """`path` is where the bundle was restored to, or None; `note` says what was found, for the verdict.
 
-    `reachable` is False where main names a bundle that could not be restored: then nothing can be compared with it.
+    `reachable` is False where something may be in production that could not be restored: then nothing can be compared.
     """
 
     path: Path | None
@@ -24,42 +29,58 @@ class Production:
 
 
 def restore(context: Context) -> Production:
-    """Find what main says is in production and bring its bundle to build/production."""
-    main = main_ref(context)
-    if main is None:
-        return _without_main(context)
-    if context.git("cat-file", "-e", f"{main}:{RELEASE}.dvc") is None:
-        return Production(None, f"no release yet: {main} has no {RELEASE}.dvc")
-    return _restored(context, main)
+    """Find what main says is in production and bring its bundle to build/production.
+
+    "No release yet" is concluded only from git saying so; a git that fails leaves it open.
+    """
+    try:
+        main = main_ref(context)
+        if main is None:
+            return _without_main(context)
+        if not context.git("ls-tree", "--name-only", main, "--", f"{RELEASE}.dvc"):
+            return Production(None, f"no release yet: {main} has no {RELEASE}.dvc")
+        return _restored(context, main, yaml.safe_load(context.git("show", f"{main}:{RELEASE}.dvc"))["outs"][0]["md5"])
+    except GitError as error:
+        return Production(None, f"what is in production cannot be known: {error}", reachable=False)
 
 
 def main_ref(context: Context) -> str | None:
-    """The ref that is main: the remote's where it is known, else the local branch."""
+    """The ref that is main: the remote's where it is known, else the local branch. Raises GitError."""
     branch = context.settings.branch
     refs = (f"refs/remotes/origin/{branch}", f"refs/heads/{branch}")
-    return next((ref for ref in refs if context.git("rev-parse", "--verify", "--quiet", ref)), None)
+    there = context.git("for-each-ref", "--format=%(refname)", *refs).split()
+    return next((ref for ref in refs if ref in there), None)
 
 
 def _without_main(context: Context) -> Production:
-    if context.git("rev-parse", "--verify", "--quiet", "HEAD") is None:
+    if not context.git("rev-list", "--all", "--max-count=1"):
         return Production(None, "no release yet: this repository has no commit")
     branch = context.settings.branch
     return Production(None, f"this checkout does not have {branch}: run `git fetch origin {branch}`", reachable=False)
 
 
-def _restored(context: Context, main: str) -> Production:
+def _restored(context: Context, main: str, wanted: str) -> Production:
     target = context.root / paths.PRODUCTION_BUNDLE
-    shutil.rmtree(target, ignore_errors=True)
+    arriving = target.with_name(f".{target.name}.{os.getpid()}")
     remote = context.settings.trusted_remote
     try:
-        _copy(context, main, target)
-        bundle.check_files(target)
+        _copy(context, main, arriving)
+        _check(arriving, wanted)
     except Exception as error:  # noqa: BLE001 - every remote has its own errors, and all mean the same here
-        shutil.rmtree(target, ignore_errors=True)
+        shutil.rmtree(arriving, ignore_errors=True)
         why = f"{type(error).__name__}: {error}".splitlines()[0]
         note = f"{main} names a bundle that DVC remote {remote!r} does not give ({why})"
         return Production(None, f"{note}; check `dvc remote list` and your access", reachable=False)
+    shutil.rmtree(target, ignore_errors=True)
+    arriving.replace(target)
     return Production(target, f"{main}:{RELEASE}.dvc")
+
+
+def _check(arrived: Path, wanted: str) -> None:
+    """Raise BundleError unless this is the very bundle that main names."""
+    bundle.check_files(arrived)
+    if dvc_hash(arrived) != wanted:
+        raise bundle.BundleError(f"what came back is {dvc_hash(arrived)}, not {wanted}")
 
 
 def _copy(context: Context, main: str, target: Path) -> None:

@@ -5,9 +5,7 @@ Idempotent by the bundle's version: a run that finished is found again, one that
 
 import json
 import os
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -17,6 +15,9 @@ from pipeline import paths
 from pipeline.config import Frozen
 from pipeline.context import Context
 from pipeline.errors import UnavailableError
+from pipeline.frames import TableError
+from pipeline.stages.bundle import hash_of_parameters
+from pipeline.text import leaves
 from serving import bundle
 
 FOLDER = Path(".mlflow")
@@ -43,9 +44,12 @@ class Recorded(Frozen):
 
 
 def record(context: Context) -> Recorded:
-    """Record build/bundle. Raises BundleError where it is not whole, UnavailableError where MLflow does not answer."""
+    """Record build/bundle. Raises BundleError where it is not whole, TableError where params.yaml is no longer what it
+    was made from, UnavailableError where MLflow does not answer.
+    """
     folder = context.root / paths.BUNDLE
     bundle.check_files(folder)
+    _check_parameters(context, folder)
     version, uri = bundle.version(folder), tracking_uri(context.root)
     client = MlflowClient(uri, registry_uri=uri)
     try:
@@ -65,6 +69,16 @@ def tracking_uri(root: Path) -> str:
         return given
     (root / FOLDER).mkdir(exist_ok=True)
     return f"sqlite:///{(root / FOLDER / 'mlflow.db').resolve()}"
+
+
+def _check_parameters(context: Context, folder: Path) -> None:
+    """MLflow must not show parameters that made another bundle."""
+    made_of = json.loads((folder / "inputs.json").read_text())["parameters"]
+    if made_of != hash_of_parameters(context.params):
+        raise TableError(
+            f"{paths.PARAMS} has other parameters (data, split, estimator) than {paths.BUNDLE} was made with, whose "
+            f"inputs.json says parameters: {made_of[:12]}; run `dvc repro`, or put {paths.PARAMS} back"
+        )
 
 
 def _experiment(client: MlflowClient, context: Context) -> str:
@@ -98,9 +112,9 @@ def _write(client: MlflowClient, experiment: str, context: Context, version: str
     tags = {BUNDLE_TAG: version, **{f"flightline.{name}": value for name, value in hashes.items()}}
     run = client.create_run(experiment, tags=tags, run_name=version[:12])
     run_id = str(run.info.run_id)
-    for name, value in _flat(context.params.of_model()):
+    for name, value in leaves(context.params.of_model()):
         client.log_param(run_id, name, str(value)[:_MAX_PARAMETER])
-    for name, value in _flat(json.loads((folder / "metrics.json").read_text())):
+    for name, value in leaves(json.loads((folder / "metrics.json").read_text())):
         if isinstance(value, int | float):
             client.log_metric(run_id, name, value)
     client.log_artifacts(run_id, str(folder), "bundle")
@@ -121,12 +135,3 @@ def _register(client: MlflowClient, name: str, run_id: str, version: str) -> str
     source = f"{client.get_run(run_id).info.artifact_uri}/bundle"
     made = client.create_model_version(name, source, run_id, tags={BUNDLE_TAG: version})
     return f"{name}/{made.version}"
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Leaves of a nested mapping by dotted name."""
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

@@ -1,11 +1,9 @@
 """run: everything from rows to a served answer on this machine, skipping what has not changed."""
 
-import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pipeline import gate, paths, report
@@ -13,11 +11,15 @@ from pipeline.config import ConfigError
 from pipeline.context import Context
 from pipeline.errors import UnavailableError
 from pipeline.frames import TableError
+from pipeline.lock import exclusive
 from pipeline.slo import read_slo
 from pipeline.verdict import Decision, Verdict
 from serving import bundle
+from serving.bundle import BundleError, check_files
+from serving.server import check_address
 
 PREDICTIONS, PAGE = paths.BUILD / "predictions.jsonl", paths.BUILD / "report.html"
+FORESEEN = (UnavailableError, ConfigError, TableError, BundleError, ValueError, OSError)
 Progress = Callable[[str], None]
 
 
@@ -25,8 +27,9 @@ def run(context: Context, progress: Progress) -> Callable[[], None]:
     """Reproduce, gate, report; returns what serves the result, to be called when nothing else is shown any more.
 
     A candidate that does not pass is served all the same, and says so. One run at a time works in a checkout: a second
-    one waits until the first serves.
+    one waits until the first serves. Raises PortTakenError at once rather than after minutes of work.
     """
+    check_address(*address())
     with exclusive(context.root, progress):
         progress("dvc repro")
         reproduce(context.root)
@@ -34,18 +37,27 @@ def run(context: Context, progress: Progress) -> Callable[[], None]:
     return serving(context, verdict)
 
 
+def address() -> tuple[str, int]:
+    """HOST and PORT as the person set them. Raises ConfigError."""
+    port = os.environ.get("PORT", "8000")
+    if not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise ConfigError(f"PORT is {port!r}; it must be a number from 1 to 65535")
+    return os.environ.get("HOST", "127.0.0.1"), int(port)
+
+
 def reproduce(root: Path) -> None:
     """`dvc repro`, with its own words on stderr. Raises UnavailableError where a stage fails."""
-    done = subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=root, stdout=sys.stderr, check=False)
+    # The stages are `flightline` verbs, which lie beside this Python even where PATH does not say so.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    command, environment = [sys.executable, "-m", "dvc", "repro"], {**os.environ, "PATH": path}
+    done = subprocess.run(command, cwd=root, env=environment, stdout=sys.stderr, check=False)
     if done.returncode:
         raise UnavailableError("`dvc repro` failed; its last lines say which stage and why")
 
 
-def serving(context: Context, verdict: Verdict | None = None) -> Callable[[], None]:
+def serving(context: Context, verdict: Verdict | None) -> Callable[[], None]:
     """What replaces this process by the server of build/bundle, with its predictions logged to a file."""
-    if verdict is None:
-        with suppress(TableError):
-            verdict = gate.read_verdict(context.root)
+    check_files(context.root / paths.BUNDLE)
     environment = {**os.environ, **server_environment(context, verdict)}
 
     def start() -> None:
@@ -59,14 +71,14 @@ def serving(context: Context, verdict: Verdict | None = None) -> Callable[[], No
 
 def server_environment(context: Context, verdict: Verdict | None) -> Mapping[str, str]:
     """HOST and PORT as the person set them, the version to serve, the SLO to show, and the notice."""
-    version = bundle.version(context.root / paths.BUNDLE)
+    version, (host, port) = bundle.version(context.root / paths.BUNDLE), address()
     slo = {f"FLIGHTLINE_SLO_{name.upper()}": str(value) for name, value in read_slo(context.root).model_dump().items()}
     return {
         **slo,
         "FLIGHTLINE_BUNDLE": str(paths.BUNDLE),
         "FLIGHTLINE_BUNDLE_VERSION": version,
-        "FLIGHTLINE_HOST": os.environ.get("HOST", "127.0.0.1"),
-        "FLIGHTLINE_PORT": os.environ.get("PORT", "8000"),
+        "FLIGHTLINE_HOST": host,
+        "FLIGHTLINE_PORT": str(port),
         "FLIGHTLINE_NOTICE": notice(version, verdict),
     }
 
@@ -80,29 +92,23 @@ def notice(version: str, verdict: Verdict | None) -> str:
     return f"Not fit for production ({verdict.decision}): {verdict.reason}"
 
 
-@contextmanager
-def exclusive(root: Path, progress: Progress) -> Iterator[None]:
-    """One run at a time in a checkout; the lock goes with the process, however it ends."""
-    path = root / paths.LOCK
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress("waiting for another run in this checkout to finish")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def standing(context: Context) -> Verdict | None:
+    """The verdict on disk where it still speaks of what is here; None where there is none, or it cannot be told."""
+    try:
+        return gate.standing(context, "change")
+    except FORESEEN:
+        return None
 
 
 def _judged(context: Context, progress: Progress) -> Verdict | None:
     """The standing verdict where nothing changed, else a new one; None where the gates could not run at all."""
-    found = gate.standing(context, "change")
+    found = standing(context)
     if found is not None and (context.root / PAGE).is_file():
         progress(f"gate: nothing changed since the verdict in {PAGE}")
     else:
         try:
             found = gate.run(context, "change", progress)
-        except (UnavailableError, ConfigError) as error:
+        except FORESEEN as error:
             progress(f"gate: {error}")
             return None
         progress(f"report: {PAGE}")

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import yaml
 from pydantic import Field
 
-from pipeline.config import ConfigError, Frozen, validated
+from pipeline.config import Frozen, read_yaml, validated
 
 PATH = Path("k8s/base/slo.yaml")
 
@@ -22,6 +21,5 @@ class Slo(Frozen):
 def read_slo(root: Path) -> Slo:
     """Read the `data` of the ConfigMap; Kubernetes makes every value a string. Raises ConfigError."""
     path = root / PATH
-    if not path.is_file():
-        raise ConfigError(f"{path} is not there; it states the SLO for gates and rollouts")
-    return validated(Slo, yaml.safe_load(path.read_text()).get("data", {}), path)
+    document = read_yaml(path)
+    return validated(Slo, document.get("data") if isinstance(document, dict) else document, path)

@@ -3,8 +3,8 @@
 import math
 import re
 import unicodedata
-from collections.abc import Sequence
-from typing import TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 Cell: TypeAlias = str | float | int | None
 
@@ -62,8 +62,9 @@ def _fixed(value: float, places: int | None) -> str:
 
 
 def column(values: Sequence[Cell]) -> list[str]:
-    """One table column as text, with as many decimals in every row so that figures line up."""
-    places = decimals([one for one in values if isinstance(one, float)])
+    """One table column as text, with as many decimals in every row so that figures line up; counts have none."""
+    figures = [one for one in values if isinstance(one, float) and math.isfinite(one)]
+    places = 0 if all(one.is_integer() for one in figures) else decimals(figures)
     return [_cell(one, places) for one in values]
 
 
@@ -82,6 +83,15 @@ def interval(bounds: tuple[float, float] | None) -> str:
         return ""
     low, high = column([float(one) for one in bounds])
     return f"[{low}, {high}]"
+
+
+def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """What nested mappings hold, by dotted name, in the order given."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def setting(value: object) -> str:

@@ -5,17 +5,20 @@ import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from pipeline import paths
 from pipeline.config import Frozen, Params
 from pipeline.context import Context
+from pipeline.dvcfiles import dvc_hash
+from pipeline.errors import GitError
 from pipeline.frames import TableError, sha256
 from pipeline.stages.bundle import CODE, hash_of_files, hash_of_parameters
 from serving import bundle
 
-_SHORTEST = 7
+_SHORTEST = 12
 
 
 class Link(Frozen):
@@ -56,13 +59,6 @@ def trace(context: Context, what: str) -> Chain:
     return Chain(links=tuple(links))
 
 
-def dvc_hash(folder: Path) -> str:
-    """What DVC calls a folder: the MD5 of its list of files, as dvc.lock records it."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    entries = [{"md5": _md5(path.read_bytes()), "relpath": path.relative_to(folder).as_posix()} for path in files]
-    return f"{_md5(json.dumps(entries, sort_keys=True).encode())}.dir"
-
-
 def source_commit(context: Context, wanted: str) -> str | None:
     """The first commit whose dvc.lock names this bundle: the one that made it."""
     named = [commit for commit, found in _history(context) if found == wanted]
@@ -75,34 +71,43 @@ def _find(context: Context, what: str, scratch: Path) -> Path:
         if not (folder / "inputs.json").is_file():
             raise TableError(f"{folder} is not a bundle; `make bundle` writes one to {paths.BUNDLE}")
         return folder
-    here = [context.root / paths.BUNDLE, context.root / paths.PRODUCTION_BUNDLE]
-    for folder in filter(lambda each: (each / bundle.SUMS).is_file(), here):
-        if len(what) >= _SHORTEST and bundle.version(folder).startswith(what):
+    if len(what) < _SHORTEST:
+        raise TableError(f"{what!r} is no folder, and too short for a version: give {_SHORTEST} characters or more")
+    for folder in _candidates(context, scratch):
+        if bundle.version(folder).startswith(what):
             return folder
-    return _restored(context, what, scratch)
+    raise TableError(f"no bundle {what!r} here, nor in the history of dvc.lock as far as DVC can restore it")
 
 
-def _restored(context: Context, what: str, scratch: Path) -> Path:
-    """A bundle of an earlier commit, from DVC's cache or remote."""
+def _candidates(context: Context, scratch: Path) -> Iterator[Path]:
+    """Bundles that are here, then those of earlier commits as far as DVC's cache or remote has them."""
     from dvc.api import DVCFileSystem
 
+    here = (context.root / paths.BUNDLE, context.root / paths.PRODUCTION_BUNDLE)
+    yield from (folder for folder in here if (folder / bundle.SUMS).is_file())
     for commit in {found: commit for commit, found in _history(context)}.values():
         folder = scratch / commit
         try:
             DVCFileSystem(str(context.root), rev=commit).get(f"/{paths.BUNDLE}", str(folder), recursive=True)
         except Exception:  # noqa: BLE001, S112 - DVC has an error per way of not having a file
             continue
-        if bundle.version(folder).startswith(what):
-            return folder
-    raise TableError(f"no bundle {what!r} here, nor in the history of dvc.lock as far as DVC can restore it")
+        yield folder
 
 
 def _history(context: Context) -> Iterator[tuple[str, str]]:
     """(commit, DVC hash of the bundle) for every commit that changed dvc.lock, newest first."""
-    for commit in (context.git("log", "--format=%H", "--", "dvc.lock") or "").split():
-        lock = yaml.safe_load(context.git("show", f"{commit}:dvc.lock") or "") or {}
+    for commit in context.git("log", "--format=%H", "--", "dvc.lock").split():
+        lock = _lock(context, commit)
         outs = lock.get("stages", {}).get("bundle", {}).get("outs", [])
         yield from ((commit, out["md5"]) for out in outs)
+
+
+def _lock(context: Context, commit: str) -> dict[str, Any]:
+    """dvc.lock at a commit; a commit that removed it has none."""
+    try:
+        return yaml.safe_load(_blob(context, commit, "dvc.lock")) or {}
+    except GitError:
+        return {}
 
 
 def _bundle(folder: Path) -> Link:
@@ -119,13 +124,21 @@ def _from_commit(context: Context, commit: str | None, made_of: dict[str, str]) 
         yield Link(name="source commit", value="none yet", holds=None, proof=proof)
         return
     yield Link(name="source commit", value=commit, holds=True, proof="its dvc.lock names this bundle")
-    names = (context.git("ls-tree", "-r", "--name-only", commit, "--", *CODE) or "").splitlines()
+    names = context.git("ls-tree", "-r", "--name-only", commit, "--", *CODE).splitlines()
     code = hash_of_files({name: _blob(context, commit, name) for name in names if name.endswith(".py")})
     yield _same("code", made_of["code"], code, f"the Python files of {commit[:12]}")
-    params = Params.model_validate(yaml.safe_load(_blob(context, commit, str(paths.PARAMS))))
-    yield _same("parameters", made_of["parameters"], hash_of_parameters(params), f"params.yaml of {commit[:12]}")
+    yield _parameters(context, commit, made_of)
     locked = hashlib.sha256(_blob(context, commit, str(paths.TRAIN_REQUIREMENTS))).hexdigest()
     yield _same("requirements", made_of["requirements"], locked, f"{paths.TRAIN_REQUIREMENTS} of {commit[:12]}")
+
+
+def _parameters(context: Context, commit: str, made_of: dict[str, str]) -> Link:
+    where = f"{paths.PARAMS} of {commit[:12]}"
+    try:
+        params = Params.model_validate(yaml.safe_load(_blob(context, commit, str(paths.PARAMS))))
+    except ValueError:
+        return Link(name="parameters", value=made_of["parameters"], holds=None, proof=f"{where} is of another version")
+    return _same("parameters", made_of["parameters"], hash_of_parameters(params), where)
 
 
 def _data(context: Context, commit: str | None, made_of: dict[str, str]) -> Link:
@@ -143,7 +156,3 @@ def _same(name: str, said: str, found: str, where: str) -> Link:
 
 def _blob(context: Context, commit: str, name: str) -> bytes:
     return context.git_bytes("show", f"{commit}:{name}")
-
-
-def _md5(content: bytes) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()

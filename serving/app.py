@@ -5,11 +5,14 @@ import itertools
 import re
 import secrets
 import sys
+from collections import Counter
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
+
+import numpy as np
 
 from serving.bodies import Bodies, check_media_type, explain
 from serving.bundle import Bundle
@@ -22,7 +25,7 @@ from serving.scoring import Answer, Call, Scorer
 from serving.settings import Settings
 
 INLINE_BYTES = 32 << 10
-FOLD_AFTER, FOLD_SECONDS = 64, 0.1
+FOLD_ROWS, FOLD_SECONDS = 64, 0.1
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _CLOSE = ("connection", "close")
 _OPEN_HEADERS = [("content-type", "application/json")]
@@ -39,13 +42,14 @@ class App:
         self.metrics = Metrics(bundle, settings.slo)
         self._log, self._scorer = log, Scorer(bundle, settings)
         self._routes = build(self._scorer, settings, self._scrape)
-        self._positions = {name: position for position, name in enumerate(bundle.signature.names)}
+        self._names = bundle.signature.names
         self._bodies = Bodies(settings.max_body_bytes, settings.request_timeout)
         self._connections = Connections(settings.max_requests_per_connection)
         self._limit = settings.max_concurrency
         self._thread = ThreadPoolExecutor(1, "batch")
         self._prefix, self._numbers = secrets.token_hex(8), itertools.count()
         self._unfolded: list[tuple[str, float, Answer]] = []
+        self._unfolded_rows = 0
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.call_soon(self._bodies.sweep)
@@ -99,19 +103,27 @@ class App:
         if not self._unfolded:
             asyncio.get_running_loop().call_later(FOLD_SECONDS, self.fold)
         self._unfolded.append((route, perf_counter() - answer.call.began, answer))
-        if len(self._unfolded) >= FOLD_AFTER:
+        self._unfolded_rows += len(answer.rows)
+        if self._unfolded_rows >= FOLD_ROWS:
             self.fold()
 
     def fold(self) -> None:
         """Bring metrics and log up to date with what was answered."""
-        answers, self._unfolded = self._unfolded, []
+        if not self._unfolded:
+            return
+        answers, self._unfolded, self._unfolded_rows = self._unfolded, [], 0
         now, lines = datetime.now(UTC), []
         for route, seconds, answer in answers:
-            self.metrics.answered(route, seconds, [one.score for one in answer.predictions])
-            self.metrics.noticed("missing", answer.missing)
-            self.metrics.noticed("unseen", answer.unseen)
+            self.metrics.answered(route, seconds)
             lines.append(self._scorer.lines(answer, now, seconds) if answer.lines is None else answer.lines)
         self._log.append(b"".join(lines))
+        self._measure([answer for _, _, answer in answers])
+
+    def _measure(self, answers: list[Answer]) -> None:
+        codec, matrix = self._scorer.codec, np.concatenate([answer.matrix for answer in answers])
+        self.metrics.scores.observe_all([one.score for answer in answers for one in answer.predictions])
+        self.metrics.noticed("missing", codec.missing(matrix))
+        self.metrics.noticed("unseen", codec.unseen(matrix))
 
     def give_up(self) -> None:
         """Stop waiting for bodies that have not arrived."""
@@ -137,7 +149,9 @@ class App:
         protocol.response_bytes(reply.status, [*reply.headers, *extra], reply.body)
 
     def _at_fault(self, faults: tuple[Fault, ...], reason: str) -> list[int]:
-        return [self._positions[fault.field] for fault in faults if fault.reason == reason and fault.field]
+        """Per input, how many faults there are for this reason."""
+        counts = Counter(fault.field for fault in faults if fault.reason == reason)
+        return [counts[name] for name in self._names]
 
     def _request_id(self, headers: Any) -> str:
         given = headers.get("x-request-id")

@@ -106,12 +106,19 @@ def check_files(path: Path, expected: str | None = None) -> None:
 
 
 def check_golden(bundle: Bundle) -> None:
-    """Score the golden rows; raise BundleError where a score is not what it was when the bundle was made."""
-    found = bundle.score(encode(bundle.signature, bundle.golden.rows))
+    """Score the golden rows; raise BundleError where a score is not what it was when the bundle was made.
+
+    Scores above one are compared relative to their size, as float32 is.
+    """
     wanted = np.asarray(bundle.golden.scores, dtype=np.float64)
+    try:
+        found = bundle.score(encode(bundle.signature, bundle.golden.rows))
+    except (KeyError, TypeError, ValueError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise BundleError(f"{bundle.path}: golden.json does not fit signature.json ({why}); rebuild it") from error
     if found.shape != wanted.shape:
         raise BundleError(f"{bundle.path}: golden scores do not match: {len(wanted)} of them for {len(found)} rows")
-    difference = np.abs(found - wanted)
+    difference = np.abs(found - wanted) / np.maximum(1, np.abs(wanted))
     if not (difference <= TOLERANCE).all():
         raise BundleError(
             f"{bundle.path}: golden scores do not match model.onnx (largest difference "
@@ -158,8 +165,10 @@ def open_session(path: Path, threads: int = 1) -> "InferenceSession":
 def _check_metadata(path: Path, session: "InferenceSession") -> None:
     """The graph carries the format it was written in and the hash of the signature it was made for."""
     metadata = session.get_modelmeta().custom_metadata_map
-    written = int(metadata.get("format", "0"))
-    if written > FORMAT:
+    written = metadata.get("format", "none")
+    if not written.isdecimal():
+        raise BundleError(f"{path}: bundle format {written!r} was never written by Flightline; rebuild the bundle")
+    if int(written) > FORMAT:
         raise BundleError(
             f"{path}: bundle format {written} is newer than {FORMAT}, the newest this server reads; update it"
         )

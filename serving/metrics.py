@@ -4,8 +4,10 @@ import os
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from serving.bundle import Bundle
 from serving.problems import KINDS
@@ -32,6 +34,12 @@ class Histogram:
         """Count one value."""
         self._counts[bisect_left(self.bounds, value)] += 1
         self.total += value
+
+    def observe_all(self, values: Sequence[float]) -> None:
+        """Count many values, faster than one by one."""
+        found = np.bincount(np.searchsorted(self.bounds, values), minlength=len(self._counts))
+        self._counts = [old + new for old, new in zip(self._counts, found.tolist(), strict=True)]
+        self.total += sum(values)
 
     def lines(self, name: str) -> Iterator[str]:
         """Samples in the text format: cumulative buckets, sum and count."""
@@ -60,18 +68,14 @@ class Metrics:
         self.errors: Counter[str] = Counter({kind.slug: 0 for kind in KINDS})
         self.features = {reason: [0] * len(self._names) for reason in ("missing", "unseen", "out_of_range")}
 
-    def answered(self, route: str, seconds: float, scores: Iterable[float]) -> None:
-        """One request was answered with these scores after this time."""
+    def answered(self, route: str, seconds: float) -> None:
+        """One request was answered after this time."""
         self.requests[route, 200] += 1
         self.latency.observe(seconds)
-        for score in scores:
-            self.scores.observe(score)
 
-    def noticed(self, reason: str, positions: Iterable[int]) -> None:
-        """The inputs at these positions were missing, unseen or out of range, once each."""
-        counts = self.features[reason]
-        for position in positions:
-            counts[position] += 1
+    def noticed(self, reason: str, counts: Sequence[int]) -> None:
+        """Values were missing, unseen or out of range, so many of each input."""
+        self.features[reason] = [old + new for old, new in zip(self.features[reason], counts, strict=True)]
 
     def refused(self, route: str, status: int, slug: str) -> None:
         """One request was answered with a problem."""

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import chain
 from typing import Annotated, Any, Literal, NoReturn, Union
 
 import msgspec
@@ -18,15 +19,10 @@ _NAN = float("nan")
 
 
 class Encoded(msgspec.Struct):
-    """Rows ready to be scored: float32 matrix (rows, inputs), ids as given (or UNSET), and what was noticed.
-
-    `missing` and `unseen` hold one input position per null and per category outside the known ones.
-    """
+    """Rows ready to be scored: float32 matrix (rows, inputs), and ids as given (or UNSET)."""
 
     matrix: NDArray[np.float32]
     ids: list[Any]
-    missing: list[int]
-    unseen: list[int]
 
 
 class Codec:
@@ -38,11 +34,14 @@ class Codec:
         self._list: Any = list[row]
         self._decoder = msgspec.json.Decoder(Union[row, self._list])  # noqa: UP007 (a type made at run time)
         self._categorical = [
-            (position, category_codes(one), float(len(one.categories)))
+            (position, {**category_codes(one), None: _NAN}, float(len(one.categories)))
             for position, one in enumerate(signature.inputs)
             if one.type == "category"
         ]
         self._width = len(signature.inputs)
+        self._others = np.full(self._width, _NAN, dtype=np.float32)
+        for position, _, other in self._categorical:
+            self._others[position] = other
 
     def decode(self, body: bytes) -> list[Any]:
         """Validated rows of a JSON object (one row) or array of objects (many). Raises RefusedError."""
@@ -64,27 +63,27 @@ class Codec:
             self._refuse(rows, error)
 
     def encode(self, rows: Sequence[Any]) -> Encoded:
-        """What `signature.encode` does, row by row and without its cost for one row; takes the id out of each row."""
-        flat: list[Any] = []
-        ids: list[Any] = []
-        missing: list[int] = []
-        unseen: list[int] = []
-        for row in rows:
-            *values, given = msgspec.structs.astuple(row)
-            ids.append(given)
+        """What `signature.encode` does, on one flat list for all rows; takes the id out of each row."""
+        width = self._width
+        flat: list[Any] = list(chain.from_iterable(map(msgspec.structs.astuple, rows)))
+        ids = flat[width :: width + 1]
+        del flat[width :: width + 1]
+        for row, given in zip(rows, ids, strict=True):
             if given is not UNSET:
                 row.id = UNSET
-            if None in values:
-                missing += [position for position, value in enumerate(values) if value is None]
-            for position, codes, other in self._categorical:
-                value = values[position]
-                code = codes.get(value, other) if value is not None else _NAN
-                if code == other:
-                    unseen.append(position)
-                values[position] = code
-            flat += values
-        matrix = np.array(flat, dtype=np.float32).reshape(len(rows), self._width)
-        return Encoded(matrix, ids, missing, unseen)
+        for position, codes, other in self._categorical:
+            flat[position::width] = [codes.get(value, other) for value in flat[position::width]]
+        return Encoded(np.fromiter(flat, np.float32, len(flat)).reshape(len(rows), width), ids)
+
+    def missing(self, matrix: NDArray[np.float32]) -> list[int]:
+        """Per input, how many values of a matrix were null: what NaN stands for, since a request cannot say NaN."""
+        counts: list[int] = np.isnan(matrix).sum(axis=0).tolist()
+        return counts
+
+    def unseen(self, matrix: NDArray[np.float32]) -> list[int]:
+        """Per input, how many values of a matrix are a category outside the known ones."""
+        counts: list[int] = (matrix == self._others).sum(axis=0).tolist()
+        return counts
 
     def _counted(self, rows: list[Any]) -> list[Any]:
         if not rows:

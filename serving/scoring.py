@@ -3,10 +3,13 @@
 import math
 import random
 from datetime import datetime
+from itertools import starmap
 from typing import Any
 
 import msgspec
+import numpy as np
 from msgspec import UNSET, UnsetType
+from numpy.typing import NDArray
 
 from serving.bundle import Bundle
 from serving.problems import MODEL_ERROR, Fault, RefusedError
@@ -52,8 +55,7 @@ class Answer(msgspec.Struct):
     call: Call
     rows: list[Any]
     predictions: list[Prediction]
-    missing: list[int]
-    unseen: list[int]
+    matrix: NDArray[np.float32]
     lines: bytes | None = None
 
 
@@ -80,16 +82,14 @@ class Scorer:
         scores = self.bundle.score(encoded.matrix).tolist()
         if not math.isfinite(sum(scores)):
             raise _not_finite(scores)
+        prefix = f"{call.id}-"
+        ids = [f"{prefix}{index}" if given is UNSET else given for index, given in enumerate(encoded.ids)]
+        predictions = list(starmap(Prediction, zip(ids, scores, self._decisions(scores), strict=True)))
+        return Answer(b"", call, rows, predictions, encoded.matrix)
+
+    def _decisions(self, scores: list[float]) -> list[Any]:
         threshold = self._threshold
-        predictions = [
-            Prediction(
-                f"{call.id}-{index}" if given is UNSET else given,
-                score,
-                UNSET if threshold is None else score >= threshold,
-            )
-            for index, (given, score) in enumerate(zip(encoded.ids, scores, strict=True))
-        ]
-        return Answer(b"", call, rows, predictions, encoded.missing, encoded.unseen)
+        return [UNSET] * len(scores) if threshold is None else [score >= threshold for score in scores]
 
     def lines(self, answer: Answer, now: datetime, seconds: float) -> bytes:
         """The rows of an answer for the prediction log, or nothing where the request is not in the sample."""

@@ -6,6 +6,7 @@ import socket
 import sys
 from typing import Any
 
+import uvloop
 from granian.constants import HTTPModes, Interfaces
 from granian.server.embed import Server
 
@@ -26,27 +27,30 @@ class PortTakenError(Exception):
 
 def run(bundle: Bundle, settings: Settings) -> None:
     """Serve until a signal has been obeyed. Raises PortTakenError."""
-    check_address(settings.host, settings.port)
-    asyncio.run(_serve(bundle, settings))
+    uvloop.run(_serve(bundle, settings, check_address(settings.host, settings.port)))
 
 
-def check_address(host: str, port: int) -> None:
-    """Raise PortTakenError unless nobody listens there; Granian itself would share the port without a word."""
+def check_address(host: str, port: int) -> str:
+    """The host as a numeric address, which is all that Granian takes; raises PortTakenError where somebody listens.
+
+    Granian itself would share the port without a word.
+    """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
+        return str(address[0])
     except OSError as error:
         where = f"{host}:{port}: {error.strerror}"
         fix = "choose another with `PORT=8001 make run`, or FLIGHTLINE_PORT"
         raise PortTakenError(f"cannot listen on {where}; {fix}") from error
 
 
-async def _serve(bundle: Bundle, settings: Settings) -> None:
+async def _serve(bundle: Bundle, settings: Settings, address: str) -> None:
     log = PredictionLog(STANDARD_OUTPUT)
     app = App(bundle, settings, log)
-    server: Any = _granian(app, settings)
+    server: Any = _granian(app, address, settings.port)
     stop, hurry = _signals()
     serving = asyncio.create_task(server.serve())
     asyncio.get_running_loop().call_soon(_say_ready, bundle, settings)
@@ -56,13 +60,15 @@ async def _serve(bundle: Bundle, settings: Settings) -> None:
     server.stop()
     await _drain(app, serving, settings.drain_seconds)
     log.close(settings.drain_seconds)
+    if serving.done() and (error := serving.exception()) is not None:
+        raise PortTakenError(f"cannot serve on {settings.host}:{settings.port}: {error}") from error
 
 
-def _granian(app: App, settings: Settings) -> Server:
+def _granian(app: App, address: str, port: int) -> Server:
     return Server(
         app,
-        address=settings.host,
-        port=settings.port,
+        address=address,
+        port=port,
         interface=Interfaces.RSGI,
         http=HTTPModes.http1,
         websockets=False,
@@ -96,5 +102,6 @@ async def _drain(app: App, serving: asyncio.Task[None], seconds: float) -> None:
 def _say_ready(bundle: Bundle, settings: Settings) -> None:
     served = f"{bundle.signature.model} {bundle.version[:12]}"
     notice = f" ({settings.notice})" if settings.notice else ""
-    sys.stderr.write(f"flightline: serving {served} at http://{settings.host}:{settings.port}{notice}\n")
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    sys.stderr.write(f"flightline: serving {served} at http://{host}:{settings.port}{notice}\n")
     sys.stderr.flush()

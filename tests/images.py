@@ -5,7 +5,6 @@ import io
 import json
 import os
 import shutil
-import socket
 import subprocess
 import tarfile
 import time
@@ -19,6 +18,7 @@ import pytest
 import requests
 
 from pipeline import builders, oci
+from pipeline.gates.load_server import free_port
 from pipeline.oci import Descriptor, Layout
 
 ROOT = Path(__file__).parents[1]
@@ -68,13 +68,6 @@ def entries(layout: Path, layer: Descriptor) -> list[tarfile.TarInfo]:
     raw = gzip.decompress((layout / "blobs" / layer.digest.replace(":", "/")).read_bytes())
     with tarfile.open(fileobj=io.BytesIO(raw)) as archive:
         return archive.getmembers()
-
-
-def free_port() -> int:
-    """A port of loopback that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 @contextmanager

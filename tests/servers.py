@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from pipeline.gates.load_server import free_port
 
 START_SECONDS = 30.0
 STOP_SECONDS = 30.0
@@ -87,13 +88,6 @@ def wait_until_ready(server: Running) -> None:
         except (urllib.error.URLError, OSError):
             time.sleep(0.02)
     raise AssertionError(f"the server at {server.url} did not get ready: {server.errors}")
-
-
-def free_port() -> int:
-    """A port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def kill(process: "subprocess.Popen[bytes]") -> None:

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from pipeline.gates.slices import COLUMNS
 from pipeline.verdict import (
     BundleRef,
     Check,
@@ -39,19 +40,6 @@ HOLDOUT = Holdout(
     first="2013-05-04",
     last="2013-05-31",
     looks=1,
-)
-SLICE_COLUMNS = (
-    "dimension",
-    "group",
-    "rows",
-    "blocks",
-    "reference loss",
-    "candidate loss",
-    "difference",
-    "low",
-    "high",
-    "adjusted p",
-    "decision",
 )
 
 
@@ -202,9 +190,9 @@ def differential() -> GateResult:
         name="largest flips",
         columns=("date", "carrier", "flight", "origin", "production", "candidate", "outcome", "hour", "visib"),
         rows=(
-            ("2013-05-08", "UA", 1545, "EWR", 0.183, 0.694, 1.0, 18, 0.25),
-            ("2013-05-23", "EV", 4412, "EWR", 0.204, 0.688, 1.0, 19, 1.5),
-            ("2013-05-11", "B6", 683, "JFK", 0.611, 0.172, 0.0, 7, 10.0),
+            ("2013-05-08", "UA", "1545", "EWR", 0.183, 0.694, 1.0, 18, 0.25),
+            ("2013-05-23", "EV", "4412", "EWR", 0.204, 0.688, 1.0, 19, 1.5),
+            ("2013-05-11", "B6", "683", "JFK", 0.611, 0.172, 0.0, 7, 10.0),
         ),
     )
     middles = [(at + 0.5) / 40 for at in range(40)]
@@ -303,7 +291,7 @@ def slices(*, names: dict[str, tuple[str, ...]] | None = None) -> Table:
         "visibility": ("clear", "haze", "fog", "unknown", "mist", "none"),
     }
     rows = [row for dimension, groups in chosen.items() for row in _slices_of(dimension, groups)]
-    return Table(name="slices", columns=SLICE_COLUMNS, rows=tuple(rows))
+    return Table(name="slices", columns=COLUMNS, rows=tuple(rows))
 
 
 def _slices_of(dimension: str, groups: tuple[str, ...]) -> list[tuple[str | float | int | None, ...]]:

@@ -5,6 +5,7 @@ import os
 import signal
 from typing import Any
 
+import uvloop
 from granian.constants import HTTPModes, Interfaces
 from granian.server.embed import Server
 
@@ -36,4 +37,4 @@ async def serve(port: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(int(os.environ["FLIGHTLINE_PORT"])))
+    uvloop.run(serve(int(os.environ["FLIGHTLINE_PORT"])))

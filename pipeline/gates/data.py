@@ -24,8 +24,8 @@ from pipeline.verdict import Check, Decision, GateResult, Table
 class DataInputs:
     """`prepared` is every row, with or without a label; `train` and `holdout` are the labelled rows of each side.
 
-    `rule` is the split's (see `model.contract.Split`); `window_end` the last day that labels are expected for, None
-    where the newest row says.
+    `rule` is the split's (see `model.contract.Split`); `window_end` the last day that rows are expected for
+    (`model.contract.Model.history_end`), None where rows have no time.
     """
 
     prepared: pd.DataFrame
@@ -34,7 +34,7 @@ class DataInputs:
     schema: Schema
     task: Task
     rule: Mapping[str, str | float]
-    window_end: date | None = None
+    window_end: date | None
 
 
 def judge(given: DataInputs, limits: DataGate) -> GateResult:

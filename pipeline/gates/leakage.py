@@ -12,7 +12,7 @@ from sklearn import metrics
 from model.contract import Column, Floats, Schema, Task
 from pipeline.gates import decide
 from pipeline.gates.schema_checks import times
-from pipeline.verdict import Check
+from pipeline.verdict import Check, Decision
 
 _BINS, _ROWS_PER_BIN, _PRIOR = 64, 20, 10
 
@@ -45,9 +45,8 @@ def predictors(train: pd.DataFrame, holdout: pd.DataFrame, schema: Schema, task:
 def single_feature(found: Mapping[str, float], limit: float) -> Check:
     """Whether one column alone predicts the label too well to be honest."""
     if not found:
-        return decide.reported(
-            "single feature", "the held-out labels do not differ, or are not legal; no column can be tried alone"
-        )
+        reason = "the held-out labels do not differ, or are not legal: no column can be tried alone; hold out more rows"
+        return Check(name="single feature", decision=Decision.INCONCLUSIVE, reason=reason, threshold=limit)
     best = max(found, key=lambda name: found[name])
     leaking = sorted((name for name in found if found[name] > limit), key=lambda name: -found[name])
     reason = f"the best single column is {best!r} at {found[best]:.3f}, allowed {limit}"

@@ -14,7 +14,7 @@ from pipeline.gates import decide, statistics
 from pipeline.gates.decide import bare, plain, signed
 from pipeline.verdict import Check, Table
 
-_COLUMNS = (
+COLUMNS = (
     "dimension",
     "group",
     "rows",
@@ -51,7 +51,7 @@ def judge(
     """
     margin = limits.slice_margin * abs(float(reference.mean()))
     found = _measure(candidate, reference, block, dimensions, margin, limits)
-    table = Table(name="slices", columns=_COLUMNS, rows=tuple(map(_cells, found.to_dict("records"))))
+    table = Table(name="slices", columns=COLUMNS, rows=tuple(map(_cells, found.to_dict("records"))))
     return Harm(_check(found, margin), table)
 
 
@@ -66,7 +66,7 @@ def _measure(
     """One row per slice, with the columns of the table."""
     per_dimension = [_of_dimension(name, groups, candidate, reference, block) for name, groups in dimensions.items()]
     if not per_dimension:
-        return pd.DataFrame(columns=[*_COLUMNS, "p"])
+        return pd.DataFrame(columns=[*COLUMNS, "p"])
     found = pd.concat([frame for frame, _, _ in per_dimension], ignore_index=True)
     sums, counts = (np.concatenate(parts, axis=1) for parts in zip(*[rest for _, *rest in per_dimension], strict=True))
     boot = statistics.bootstrap(sums, counts, resamples=limits.resamples, seed=limits.seed)
@@ -125,4 +125,4 @@ def _harm(row: Mapping[Any, Any]) -> str:
 
 
 def _cells(row: Mapping[Any, Any]) -> tuple[str | float | int | None, ...]:
-    return tuple(bare(row[column]) for column in _COLUMNS)
+    return tuple(bare(row[column]) for column in COLUMNS)

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from model.splits import calendar_days
+
 Rule = Mapping[str, str | float]
 
 
@@ -22,8 +24,16 @@ def reason_seen(rule: Rule, holdout: pd.DataFrame, holdout_rule: Rule) -> str | 
 
 
 def _seen_by_time(rule: Rule, holdout: pd.DataFrame) -> str | None:
-    column, until = str(rule["column"]), str(rule["trained_until"])
+    column = str(rule.get("column"))
     if column not in holdout:
         return f"it was split by {column!r}, which these rows do not have"
-    first = str(holdout[column].min())
-    return None if until < first else f"it was trained on rows until {until}, and the holdout begins on {first}"
+    try:
+        until = calendar_days(pd.Series([rule.get("trained_until")], name="trained_until")).iloc[0]
+        held = calendar_days(holdout[column])
+    except ValueError as error:
+        return f"its split by time cannot be trusted: {error}"
+    if pd.isna(until) or held.isna().any() or held.empty:
+        return f"its split by time cannot be trusted: a date is missing in the rule {dict(rule)!r} or in {column!r}"
+    first = held.min()
+    seen = f"it was trained on rows until {until:%Y-%m-%d}, and the holdout begins on {first:%Y-%m-%d}"
+    return None if until < first else seen

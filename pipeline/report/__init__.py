@@ -27,10 +27,14 @@ class Report:
 
 
 def render(verdict: Verdict, out: Path) -> Report:
-    """Write `report.md`, `report.html` and `plots/*.svg` under `out`, in place of those of an earlier run."""
+    """Write `plots/*.svg`, `report.md` and last `report.html` under `out`, each whole or not at all.
+
+    The page of an earlier run goes first: where there is a page, all of the report is there and of one verdict.
+    """
     from pipeline.report import markdown, page, plots
     from pipeline.report.document import document
 
+    (out / "report.html").unlink(missing_ok=True)
     arranged = document(verdict)
     drawn = {one.name: plots.svg(one) for one in arranged.pictures}
     folder = out / "plots"
@@ -71,6 +75,7 @@ def _clear(folder: Path) -> None:
 
 
 def _written(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8", newline="\n")
+    from pipeline.frames import write_text
+
+    write_text(path, text)
     return path

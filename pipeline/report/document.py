@@ -6,13 +6,13 @@ Nothing is computed here; every figure is one the gates wrote down.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import get_args
 
 from pipeline.config import GateName
 from pipeline.report import figures
 from pipeline.report.figures import Chart, Forest, sentence
 from pipeline.report.words import GATES, QUESTIONS, RULES, meaning, short
-from pipeline.text import MISSING, column, interval, number, plain, setting
+from pipeline.text import MISSING, column, interval, leaves, number, plain, setting
 from pipeline.verdict import BundleRef, Check, Decision, GateResult, Table, Verdict
 
 _RULE = {"kind": "split by", "column": "split by column", "share": "share held out"}
@@ -291,20 +291,12 @@ def _holdout(verdict: Verdict) -> Grid:
 
 def _thresholds(verdict: Verdict) -> Grid:
     rows = [
-        (GATES[gate.gate], name, value)
+        (GATES[gate.gate], plain(name), setting(value))
         for gate in verdict.gates
-        for name, value in _flat(gate.inputs)
-        if value != MISSING
+        for name, value in leaves(gate.inputs)
+        if setting(value) != MISSING
     ]
     return Grid("What each gate was given", ("Gate", "Setting", "Value"), tuple(rows))
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{plain(name)}.")
-        else:
-            yield f"{prefix}{plain(name)}", setting(value)
 
 
 def _overrides(verdict: Verdict) -> Grid:

@@ -3,32 +3,17 @@
 import re
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline.report.document import Document
+from pipeline.report.templating import template
 from pipeline.report.words import MARKS
 from pipeline.text import markdown
 
 
 def text(document: Document) -> str:
     """`report.md`; pictures are named relative to it."""
-    environment = _environment()
-    environment.filters["code"] = _with_code
-    return environment.get_template("report.md.j2").render(report=document, marks=MARKS)
-
-
-def _environment() -> Environment:
-    """An environment that escapes every value for Markdown, so that nothing can be forgotten."""
-    return Environment(
-        loader=PackageLoader("pipeline.report"),
-        autoescape=True,
-        finalize=_escaped,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    return template("report.md.j2", _with_code, _escaped)(report=document, marks=MARKS)
 
 
 def _escaped(value: Any) -> Markup:

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Mapping
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from pipeline.report.document import Document
 from pipeline.report.plots import themed
+from pipeline.report.templating import template
 
 
 def text(document: Document, drawn: Mapping[str, str]) -> str:
@@ -17,20 +17,7 @@ def text(document: Document, drawn: Mapping[str, str]) -> str:
         name: Markup(themed(svg, name, labels[name]))  # noqa: S704 - written by matplotlib, which escapes text
         for name, svg in drawn.items()
     }
-    environment = _environment()
-    environment.filters["code"] = _with_code
-    return environment.get_template("page.html.j2").render(report=document, drawn=inline)
-
-
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("pipeline.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    return template("page.html.j2", _with_code)(report=document, drawn=inline)
 
 
 def _with_code(text: str) -> Markup:

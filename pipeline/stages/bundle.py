@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,10 @@ from pipeline.frames import HOLDOUT, PART, TRAIN, read_rows, sha256, write_json
 from pipeline.graph import stamp
 from pipeline.stages.train import matrix
 from serving import bundle
-from serving.signature import Signature, encode
+from serving.signature import Input, Signature, encode
 
-GOLDEN_ROWS = 16
+# Golden rows of each kind; where more columns can be null, or "other", they share rows.
+NULL_ROWS, OTHER_ROWS, RANDOM_ROWS = 16, 8, 8
 SCORE_BINS = 20
 QUANTILES = 10
 SEED = 0
@@ -103,21 +105,49 @@ def reference(model: Model, rows: pd.DataFrame, target: Path) -> Mapping[str, An
 
 def golden(agreed: Signature, target: Path) -> Mapping[str, Any]:
     """Synthetic rows drawn within the schema, every null and "other" that is allowed among them, and their scores."""
-    random = np.random.default_rng(SEED)
-    rows = {one.name: [_draw(one, random, at) for at in range(GOLDEN_ROWS)] for one in agreed.inputs}
+    rows = golden_rows(agreed)
     return {"rows": rows, "scores": [float(score) for score in _score(target, encode(agreed, rows))]}
 
 
-def _draw(one: Any, random: np.random.Generator, at: int) -> Any:
-    if one.nullable and at == 0:
-        return None
+def golden_rows(agreed: Signature) -> dict[str, list[Any]]:
+    """Legal values by column: a row per column that can be null, a row per one that can be "other", then random ones.
+
+    At most 32 rows, the same every time.
+    """
+    nulls = [one for one in agreed.inputs if one.nullable]
+    others = [one for one in agreed.inputs if one.type == "category" and one.unseen == "other"]
+    null_rows, other_rows = min(len(nulls), NULL_ROWS), min(len(others), OTHER_ROWS)
+    random = np.random.default_rng(SEED)
+    count = null_rows + other_rows + RANDOM_ROWS
+    rows = {one.name: [_draw(one, random) for _ in range(count)] for one in agreed.inputs}
+    for at, one in enumerate(nulls):
+        rows[one.name][at % null_rows] = None
+    for at, one in enumerate(others):
+        rows[one.name][null_rows + at % other_rows] = _unseen(one)
+    return rows
+
+
+def _draw(one: Input, random: np.random.Generator) -> Any:
     if one.type == "category":
         return str(random.choice(one.categories))
-    low = one.minimum if one.minimum is not None else 0.0
-    high = one.maximum if one.maximum is not None else low + 1.0
-    return (
-        int(random.integers(int(low), int(high) + 1)) if one.type == "integer" else round(random.uniform(low, high), 3)
-    )
+    low, high = _bounds(one)
+    if one.type == "integer":
+        return int(random.integers(math.ceil(low), math.floor(high), endpoint=True))
+    return min(max(round(random.uniform(low, high), 3), low), high)
+
+
+def _bounds(one: Input) -> tuple[float, float]:
+    """Its limits; where one is open, zero or a step away from the other."""
+    low = one.minimum if one.minimum is not None else min(0.0, (1.0 if one.maximum is None else one.maximum) - 1)
+    return low, one.maximum if one.maximum is not None else low + 1
+
+
+def _unseen(one: Input) -> str:
+    """A text that is none of its categories."""
+    text = "other?"
+    while text in one.categories:
+        text += "?"
+    return text
 
 
 def _score(target: Path, encoded: Floats) -> Floats:

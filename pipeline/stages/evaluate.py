@@ -11,7 +11,7 @@ from sklearn.calibration import calibration_curve
 from model.contract import Floats, Model
 from pipeline import paths
 from pipeline.context import Context
-from pipeline.frames import HOLDOUT, PART, TRAIN, read_rows, write_json
+from pipeline.frames import HOLDOUT, PART, TRAIN, TableError, read_rows, write_json
 from pipeline.stages.train import matrix
 from serving.bundle import GRAPH_INPUT, GRAPH_OUTPUT, open_session
 
@@ -37,11 +37,18 @@ def run(context: Context) -> None:
 def evaluate(
     model: Model, train: pd.DataFrame, holdout: pd.DataFrame, scores: Floats, estimator_scores: Floats
 ) -> Mapping[str, Any]:
-    """Everything `dvc metrics` shows: sizes, loss against the baseline, task metrics, parity with the estimator."""
+    """Everything `dvc metrics` shows: sizes, loss against the baseline, task metrics, parity with the estimator.
+
+    A figure that does not exist for these rows, such as the AUC of one class, is left out. Raises TableError where a
+    score or the loss is not finite.
+    """
     label = model.schema.label
+    _check_finite(scores, "the ONNX graph")
+    _check_finite(estimator_scores, "the estimator")
     constant = model.baseline(train[label].to_numpy())
-    loss = float(np.nanmean(model.loss(holdout, scores)))
-    baseline_loss = float(np.nanmean(model.loss(holdout, np.full(len(holdout), constant))))
+    loss = _mean_loss(model, holdout, scores)
+    baseline_loss = _mean_loss(model, holdout, np.full(len(holdout), constant))
+    gain = {"gain": 1 - loss / baseline_loss} if baseline_loss else {}
     return {
         "rows": {
             "train": len(train),
@@ -49,20 +56,32 @@ def evaluate(
             "holdout_blocks": int(holdout[model.schema.block].nunique()),
         },
         "loss": loss,
-        "baseline": {"score": constant, "loss": baseline_loss, "gain": 1 - loss / baseline_loss},
+        "baseline": {"score": constant, "loss": baseline_loss, **gain},
         "parity": {"largest_difference": float(np.abs(scores - estimator_scores).max())},
         **_task_metrics(model.card.task, holdout[label].to_numpy(), scores),
     }
 
 
+def _check_finite(scores: Floats, giver: str) -> None:
+    wrong = int((~np.isfinite(scores)).sum())
+    if wrong:
+        raise TableError(
+            f"{wrong:,} of {len(scores):,} scores of the holdout are NaN or infinite: {giver} is wrong; "
+            "check model.estimator and what it does with nulls"
+        )
+
+
+def _mean_loss(model: Model, holdout: pd.DataFrame, scores: Floats) -> float:
+    loss = np.asarray(model.loss(holdout, scores), np.float64)
+    carried = loss[~np.isnan(loss)]
+    if not len(carried) or not np.isfinite(carried).all():
+        raise TableError("model.loss gives no finite loss over the holdout; check it, and the label")
+    return float(carried.mean())
+
+
 def _task_metrics(task: str, labels: Floats, scores: Floats) -> dict[str, float]:
     if task == "classification":
-        return {
-            "roc_auc": float(metrics.roc_auc_score(labels, scores)),
-            "average_precision": float(metrics.average_precision_score(labels, scores)),
-            "brier": float(metrics.brier_score_loss(labels, scores)),
-            "observed_over_expected": float(labels.mean() / scores.mean()),
-        }
+        return {**_ranking_metrics(labels, scores), **_probability_metrics(labels, scores)}
     if task == "regression":
         return {
             "mean_absolute_error": float(metrics.mean_absolute_error(labels, scores)),
@@ -71,16 +90,55 @@ def _task_metrics(task: str, labels: Floats, scores: Floats) -> dict[str, float]
     return {}
 
 
+def _ranking_metrics(labels: Floats, scores: Floats) -> dict[str, float]:
+    if _one_class(labels):
+        return {}
+    return {
+        "roc_auc": float(metrics.roc_auc_score(labels, scores)),
+        "average_precision": float(metrics.average_precision_score(labels, scores)),
+    }
+
+
+def _probability_metrics(labels: Floats, scores: Floats) -> dict[str, float]:
+    if not _probabilities(scores):
+        return {}
+    expected = float(scores.mean())
+    return {
+        "brier": float(metrics.brier_score_loss(labels, scores, pos_label=1)),
+        **({"observed_over_expected": float(labels.mean() / expected)} if expected else {}),
+    }
+
+
+def _one_class(labels: Floats) -> bool:
+    return bool((labels == labels[0]).all())
+
+
+def _probabilities(scores: Floats) -> bool:
+    """Whether all can be; the differential gate says which cannot."""
+    return bool(((scores >= 0) & (scores <= 1)).all())
+
+
 def curves(model: Model, holdout: pd.DataFrame, scores: Floats) -> Mapping[str, pd.DataFrame]:
-    """Points of the plots that `dvc plots` draws; only a classification has them."""
+    """Points of the plots that `dvc plots` draws: those that exist for this task and these rows."""
     if model.card.task != "classification":
         return {"scores": pd.DataFrame({"label": holdout[model.schema.label], "score": scores})}
     labels = holdout[model.schema.label].to_numpy()
-    observed, predicted = calibration_curve(labels, scores, n_bins=CALIBRATION_BINS, strategy="quantile")
+    return {**_calibration(labels, scores), **_ranking_curves(labels, scores)}
+
+
+def _calibration(labels: Floats, scores: Floats) -> dict[str, pd.DataFrame]:
+    if not _probabilities(scores):
+        return {}
+    observed, predicted = calibration_curve(labels, scores, pos_label=1, n_bins=CALIBRATION_BINS, strategy="quantile")
+    return {"calibration": pd.DataFrame({"predicted": predicted, "observed": observed})}
+
+
+def _ranking_curves(labels: Floats, scores: Floats) -> dict[str, pd.DataFrame]:
+    if _one_class(labels):
+        return {}
     false_positive, true_positive, _ = metrics.roc_curve(labels, scores)
     precision, recall, _ = metrics.precision_recall_curve(labels, scores)
     return {
-        "calibration": pd.DataFrame({"predicted": predicted, "observed": observed}),
         "roc": thinned(pd.DataFrame({"false_positive_rate": false_positive, "true_positive_rate": true_positive})),
         "pr": thinned(pd.DataFrame({"recall": recall, "precision": precision})),
     }

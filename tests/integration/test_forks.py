@@ -24,7 +24,7 @@ def test_regression_fork_runs_from_rows_to_a_passing_benchmark(tmp_path: Path) -
     assert (signature["task"], signature["output"]["unit"]) == ("regression", "min")
     judged = made.run("flightline", "gate", "data", "benchmark", "differential", check=False)
     assert "PASS  data" in judged.stdout
-    assert "benchmark: better by" in judged.stdout
+    assert "PASS  benchmark" in judged.stdout
     assert "PASS  differential" in judged.stdout
 
 

@@ -1,10 +1,13 @@
 """Production is what `k8s/releases/production/bundle.dvc` on main names, and nothing else."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import yaml
 
 from pipeline.context import Context
 from pipeline.production import restore
@@ -83,3 +86,69 @@ def test_same_model_as_production_is_no_worse_and_no_better(released: Checkout) 
 def test_same_model_as_production_earns_no_retrain(released: Checkout) -> None:
     judged = released.run("flightline", "gate", "benchmark", "--retrain", check=False)
     assert judged.returncode != 0
+
+
+def test_git_that_fails_is_not_taken_for_no_release(released: Checkout) -> None:
+    """A checkout that git refuses to read, as in a container that runs as somebody else."""
+    (released.root / ".git/config").write_text("[core")
+    found = restore(Context(released.root))
+    assert (found.path, found.reachable) == (None, False)
+    assert "git" in found.note
+
+
+def test_bundle_that_was_exchanged_in_the_remote_is_not_taken_for_production(released: Checkout) -> None:
+    """A remote that hands back a sound bundle, but not the one that main names."""
+    path = released.root / f"{RELEASE}.dvc"
+    document = yaml.safe_load(path.read_text())
+    cached = cache_path(released, document["outs"][0]["md5"])
+    entries = json.loads(cached.read_text())
+    bundle_folder = released.root / "build/bundle"
+    other = {each["relpath"]: bundle_folder / each["relpath"] for each in entries}
+    metrics = json.loads(other["metrics.json"].read_text())
+    metrics["split"]["trained_until"] = "2013-01-02"
+    forge(released, entries, "metrics.json", json.dumps(metrics).encode())
+    sums = "".join(
+        f"{hashlib.sha256(content(released, each)).hexdigest()}  {each['relpath']}\n"
+        for each in sorted(entries, key=lambda each: each["relpath"])
+        if each["relpath"] != bundle.SUMS
+    )
+    forge(released, entries, bundle.SUMS, sums.encode())
+    cached.chmod(0o644)
+    cached.write_text(json.dumps(entries, sort_keys=True))
+    shutil.rmtree(released.root / ".dvc/cache")
+    found = restore(Context(released.root))
+    assert (found.path, found.reachable) == (None, False)
+
+
+def cache_path(made: Checkout, md5: str) -> Path:
+    return made.root / ".remotes/trusted/files/md5" / md5[:2] / md5[2:]
+
+
+def content(made: Checkout, entry: dict[str, str]) -> bytes:
+    return cache_path(made, entry["md5"]).read_bytes()
+
+
+def forge(made: Checkout, entries: list[dict[str, str]], name: str, altered: bytes) -> None:
+    """Put other content into the remote under its own right hash, and into the folder's list."""
+    digest = hashlib.md5(altered, usedforsecurity=False).hexdigest()
+    cache_path(made, digest).parent.mkdir(parents=True, exist_ok=True)
+    cache_path(made, digest).write_bytes(altered)
+    next(each for each in entries if each["relpath"] == name)["md5"] = digest
+
+
+def test_load_without_a_reachable_production_is_inconclusive(released: Checkout) -> None:
+    released.edit_params(lambda params: params["gates"]["load"].update(rounds=3, max_rounds=3, stress_users=[1]))
+    shutil.rmtree(released.root / ".dvc/cache")
+    shutil.rmtree(released.root / ".remotes")
+    judged = released.run("flightline", "gate", "load", check=False)
+    assert judged.returncode == 2
+    assert "'trusted'" in judged.stdout
+
+
+def test_production_that_reads_a_column_in_another_unit_is_not_compared_with(released: Checkout) -> None:
+    schema = released.root / "model/schema.py"
+    schema.write_text(schema.read_text().replace('"air temperature", "°F"', '"air temperature", "°C"'))
+    released.run("dvc", "repro")
+    judged = released.run("flightline", "gate", "benchmark", check=False)
+    assert judged.returncode == 2
+    assert "'temp' is a number in °F" in judged.stdout

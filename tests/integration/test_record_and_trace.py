@@ -37,6 +37,15 @@ def test_recording_that_died_half_way_is_done_again(copy: Checkout) -> None:
     assert second["run_id"] != first["run_id"]
 
 
+def test_parameters_that_did_not_make_the_bundle_are_not_recorded_under_its_name(copy: Checkout) -> None:
+    copy.edit_params(lambda params: params["estimator"]["logistic"].update(C=0.5))
+    refused = copy.run("flightline", "record", check=False)
+    assert refused.returncode == 65
+    assert "parameters" in refused.stderr
+    assert "run `dvc repro`" in refused.stderr
+    assert not (copy.root / ".mlflow/mlflow.db").exists()
+
+
 def test_chain_holds_from_bundle_to_data(copy: Checkout) -> None:
     links = {link["name"]: link for link in json.loads(copy.run("flightline", "trace", "--json").stdout)["links"]}
     assert [

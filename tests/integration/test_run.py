@@ -9,14 +9,9 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pipeline.gates.load_server import free_port
 from pipeline.verdict import Decision, Verdict
 from tests.checkouts import Checkout
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def quick(made: Checkout) -> None:

@@ -2,7 +2,9 @@
 
 import ast
 import re
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,10 +12,12 @@ import pytest
 import yaml
 
 from pipeline.config import read_settings
+from pipeline.dvcfiles import dvc_hash, md5
 
 PROJECT = Path(__file__).resolve().parents[2]
 # Who may import whom. The pipeline scores with what serves, so that nothing is encoded twice.
 ALLOWED = {"model": {"model"}, "pipeline": {"model", "pipeline", "serving"}, "serving": {"serving"}}
+NOT_TO_TEST = ("bench", "infra", *sorted(ALLOWED))
 OURS = {"model", "pipeline", "serving", "tests", "bench", "infra"}
 NOT_TO_SERVE = {"sklearn", "pandas", "pydantic", "dvc", "mlflow", "skl2onnx", "onnx"}
 
@@ -36,6 +40,41 @@ def test_imports_flow_one_way(package: str) -> None:
     for path, imported in modules(package):
         wrong = (imported & OURS) - ALLOWED[package]
         assert not wrong, f"{path.relative_to(PROJECT)} imports {', '.join(sorted(wrong))}"
+
+
+@pytest.mark.parametrize("folder", NOT_TO_TEST)
+def test_nothing_but_tests_imports_from_tests(folder: str) -> None:
+    found = list(modules(folder))
+    assert found
+    for path, imported in found:
+        assert not imported & {"tests", "conftest"}, path
+
+
+def test_lock_of_the_stages_names_the_files_that_are_here() -> None:
+    """A stale dvc.lock trains anew in every clone, and then says that the committed bundle came from elsewhere."""
+    lock = yaml.safe_load((PROJECT / "dvc.lock").read_text())
+    depended = {dep["path"]: dep["md5"] for stage in lock["stages"].values() for dep in stage["deps"]}
+    tracked = {path: said for path, said in depended.items() if not path.startswith("build/")}
+    assert tracked
+    stale = sorted(path for path, said in tracked.items() if _dvc_hash(PROJECT / path) != said)
+    assert not stale, f"run `dvc repro` and commit dvc.lock; changed since: {', '.join(stale)}"
+
+
+def _dvc_hash(path: Path) -> str:
+    """What DVC calls a file or folder, without what .dvcignore leaves out."""
+    if path.is_file():
+        return md5(path.read_bytes())
+    with tempfile.TemporaryDirectory() as scratch:
+        ignored = (PROJECT / ".dvcignore").read_text().split()
+        return dvc_hash(Path(shutil.copytree(path, Path(scratch) / "copy", ignore=shutil.ignore_patterns(*ignored))))
+
+
+def test_lock_and_stages_depend_on_the_same() -> None:
+    stages = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
+    lock = yaml.safe_load((PROJECT / "dvc.lock").read_text())["stages"]
+    assert {name: sorted(stage["deps"]) for name, stage in stages.items()} == {
+        name: sorted(dep["path"] for dep in stage["deps"]) for name, stage in lock.items()
+    }
 
 
 def test_serving_needs_none_of_what_trains() -> None:

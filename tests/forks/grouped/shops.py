@@ -42,7 +42,7 @@ def load(params):
 
 
 class Purchases:
-    card, schema = CARD, SCHEMA
+    card, schema, history_end = CARD, SCHEMA, None
 
     def __init__(self, settings):
         self.settings = settings

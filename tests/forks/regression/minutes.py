@@ -40,6 +40,10 @@ class MinutesLate:
     def __init__(self, settings):
         self.settings = settings
 
+    @property
+    def history_end(self):
+        return self.settings.end
+
     def fetch(self):
         return source.read(self.settings.start, self.settings.end)
 

@@ -38,7 +38,7 @@ def load(params):
 
 
 class Tumours:
-    card, schema = CARD, SCHEMA
+    card, schema, history_end = CARD, SCHEMA, None
 
     def __init__(self, params):
         self.share, self.penalty = params["split"]["share"], params["estimator"]["C"]

@@ -15,8 +15,9 @@ from tempfile import TemporaryDirectory
 import httpx
 import pytest
 
+from pipeline.gates.load_server import free_port
 from serving import bundle
-from tests.servers import free_port, running, start
+from tests.servers import running, start
 
 ROW = json.dumps({"temp": 39.0, "seats": 149, "origin": "JFK", "dest": "ORD"}).encode()
 JSON = {"content-type": "application/json"}
@@ -147,3 +148,15 @@ def test_it_runs_from_the_serving_requirements_alone(toy, tmp_path):
     with running(toy, python=str(python), root=tmp_path / "alone") as server:
         assert httpx.post(server.url + "/predict", content=ROW, headers=JSON).status_code == 200
         assert httpx.get(server.url + "/docs").status_code == 200
+
+
+def test_a_host_by_name_is_served(toy):
+    with running(toy, host="localhost") as server:
+        assert httpx.get(f"{server.url}/livez").status_code == 200
+
+
+def test_a_host_that_is_no_address_is_refused_in_one_line(toy, tmp_path):
+    process = start(toy, free_port(), tmp_path, host="nowhere.invalid")
+    assert process.wait(timeout=30) == 69
+    (line,) = (tmp_path / "stderr").read_text().splitlines()
+    assert "nowhere.invalid" in line

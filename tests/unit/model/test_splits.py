@@ -43,6 +43,30 @@ def test_holding_out_every_day_is_refused() -> None:
         last_days(days(28), day="date", label="late", days=28)
 
 
+def test_a_day_with_times_in_it_is_wholly_on_one_side() -> None:
+    times = pd.date_range("2013-01-01T06:00", "2013-02-28T22:00", freq="4h", tz="UTC")
+    for written in (times, times.strftime("%Y-%m-%dT%H:%M:%SZ"), times.tz_localize(None)):
+        frame = pd.DataFrame({"at": written, "late": 1.0})
+        split = last_days(frame, day="at", label="late", days=28)
+        assert times[split.train].max().isoformat() == "2013-01-31T22:00:00+00:00"
+        assert times[split.holdout].min().isoformat() == "2013-02-01T02:00:00+00:00"
+        assert split.rule["trained_until"] == "2013-01-31"
+
+
+def test_days_are_in_order_of_time_not_of_text() -> None:
+    frame = days(60).assign(date=lambda rows: rows["date"].str.replace("-0", "-"))
+    split = last_days(frame, day="date", label="late", days=28)
+    assert split.holdout.tolist() == [False] * 32 + [True] * 28
+
+
+@pytest.mark.parametrize("value", ["spring", "2013-02-30", "01/02/2013", 20130201])
+def test_a_day_that_cannot_be_read_is_named_with_its_column(value: object) -> None:
+    frame = days(60).astype({"date": object})
+    frame.loc[50, "date"] = value
+    with pytest.raises(ValueError, match=f"column 'date' holds {value!r}"):
+        last_days(frame, day="date", label="late", days=28)
+
+
 def shops(count: int) -> pd.DataFrame:
     return pd.DataFrame({"shop": [f"shop-{at // 10}" for at in range(count)], "bought": 1.0})
 

@@ -73,6 +73,25 @@ def test_floats_survive_the_disk_exactly(tmp_path: Path) -> None:
     assert (frames.read_rows(tmp_path / "rows.csv", SCHEMA)["size"].to_numpy() == sizes).all()
 
 
+def test_types_are_those_of_the_schema_whatever_the_values_look_like(tmp_path: Path) -> None:
+    """Key 007 is not key 7; numbers and labels are float64 without a null among them too; a flag is 1 or 0."""
+    path = tmp_path / "rows.csv"
+    rows = {"id": ["007", "7"], "day": [20130101, 20130102], "country": "SE", "size": [1, 2], "bought": [True, False]}
+    frames.write_rows(pd.DataFrame({**rows, "part": ""}), path)
+    found = frames.read_rows(path, SCHEMA)
+    assert found["id"].tolist() == ["007", "7"]
+    assert found["day"].tolist() == ["20130101", "20130102"]
+    assert found["bought"].tolist() == [1.0, 0.0]
+    assert [str(found[name].dtype) for name in ("size", "bought")] == ["float64", "float64"]
+
+
+def test_label_that_is_no_number_is_refused_with_what_stands_there(tmp_path: Path) -> None:
+    rows = {"id": 1, "day": "d", "country": "SE", "size": [1.0], "bought": ["often"], "part": ""}
+    frames.write_rows(pd.DataFrame(rows), tmp_path / "rows.csv")
+    with pytest.raises(frames.TableError, match=r"rows.csv has a number or label that is none: .*'often'"):
+        frames.read_rows(tmp_path / "rows.csv", SCHEMA)
+
+
 def test_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "verdict.json"
     frames.write_json(path, {"a": 1})

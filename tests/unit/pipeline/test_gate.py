@@ -3,7 +3,7 @@ from datetime import date
 import pytest
 
 from pipeline.config import GateName, Override
-from pipeline.gate import GATES, conclude, next_step, overridden
+from pipeline.gate import GATES, conclude, next_step, overridden, without_fault
 from pipeline.verdict import Decision, GateResult
 
 VERSION = "0123456789abcdef"
@@ -88,3 +88,17 @@ def test_retrain_without_a_gain_keeps_production() -> None:
 
 def test_exit_codes_are_pass_0_fail_1_inconclusive_2() -> None:
     assert [decision.exit_code for decision in (Decision.PASS, Decision.FAIL, Decision.INCONCLUSIVE)] == [0, 1, 2]
+
+
+def test_renewed_override_applies_beside_the_one_that_expired() -> None:
+    expired, renewed = override(expires=date(2013, 5, 1)), override(expires=date(2013, 7, 1))
+    assert overridden(result(decision=Decision.FAIL), [expired, renewed], VERSION, TODAY).override == renewed
+
+
+def test_gate_that_cannot_finish_is_inconclusive_and_says_why() -> None:
+    def broken() -> GateResult:
+        raise KeyError("carrier")
+
+    found = without_fault("benchmark", broken)
+    assert found.decision is Decision.INCONCLUSIVE
+    assert "carrier" in found.reason

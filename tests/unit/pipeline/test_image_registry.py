@@ -9,6 +9,7 @@ import pytest
 import requests
 
 from pipeline import image, oci, registry
+from pipeline.gates.load_server import free_port
 from pipeline.oci import ImageError, Layout
 from tests import bundles, images
 
@@ -59,7 +60,7 @@ def test_manifest_that_is_not_there_is_named(host: str, bundle: Path, tmp_path: 
 
 
 def test_registry_that_is_not_there_is_named(bundle: Path, tmp_path: Path) -> None:
-    nowhere = f"127.0.0.1:{images.free_port()}"
+    nowhere = f"127.0.0.1:{free_port()}"
     with pytest.raises(ImageError, match=f"{nowhere}: the registry cannot be reached"):
         image.append(f"{nowhere}/code@sha256:{'0' * 64}", bundle, f"oci:{tmp_path / 'out'}")
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
@@ -135,3 +136,38 @@ def test_runtime_reports_to_nobody(tmp_path: Path) -> None:
     environment = {"HOME": str(home), "PATH": os.environ["PATH"], "PYTHONPATH": str(Path(bundle.__file__).parents[1])}
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "bundle")], env=environment, check=True)
     assert not list(home.rglob("*onnxruntime*"))
+
+
+def reseal_golden(path: Path, **changes: object) -> None:
+    """Change golden.json and seal the bundle again, as whoever meant well but wrote nonsense would."""
+    golden = json.loads((path / "golden.json").read_text())
+    (path / "golden.json").write_text(json.dumps({**golden, **changes}))
+    bundle.seal(path)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        {"temp": [1.0, 2.0]},
+        {"temp": [1.0], "seats": [1, 2], "origin": ["JFK", "JFK"], "dest": ["ORD", "ORD"]},
+        {"temp": ["warm", 2.0], "seats": [1, 2], "origin": ["JFK", "JFK"], "dest": ["ORD", "ORD"]},
+    ],
+    ids=["a column is missing", "columns of unequal length", "text where a number belongs"],
+)
+def test_golden_rows_that_do_not_fit_the_signature_are_refused(path: Path, rows: object) -> None:
+    reseal_golden(path, rows=rows)
+    assert "golden.json does not fit signature.json" in refusal(path)
+
+
+def test_golden_scores_of_a_large_scale_are_compared_relative_to_their_size(tmp_path: Path) -> None:
+    model = bundles.graph(bundles.SIGNATURE, [0, 0, 0, 0])
+    scale = onnx.helper.make_node("Mul", ["unit", "large"], ["score"])
+    model.graph.node[-1].output[0] = "unit"
+    model.graph.node.append(scale)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([20_000], np.float32), "large"))
+    bundles.write(tmp_path, model=model)
+    score = json.loads((tmp_path / "golden.json").read_text())["scores"][0]
+    reseal_golden(tmp_path, scores=[score + 0.05, score])
+    bundle.load(tmp_path)
+    reseal_golden(tmp_path, scores=[score + 0.5, score])
+    assert "golden scores do not match" in refusal(tmp_path)

@@ -36,8 +36,18 @@ def test_buckets_are_cumulative_and_their_bounds_inclusive():
     ]
 
 
+def test_many_values_are_counted_as_one_by_one():
+    one_by_one, at_once = Histogram((1.0, 2.0)), Histogram((1.0, 2.0))
+    values = [0.5, 1.0, 1.5, 2.0, 3.0]
+    for value in values:
+        one_by_one.observe(value)
+    at_once.observe_all(values)
+    assert list(at_once.lines("h")) == list(one_by_one.lines("h"))
+
+
 def test_an_answer_counts_its_request_its_time_and_each_score(metrics):
-    metrics.answered("predict", 0.003, [0.1, 0.9])
+    metrics.answered("predict", 0.003)
+    metrics.scores.observe_all([0.1, 0.9])
     assert value(metrics, 'flightline_requests_total{route="predict",code="200"}') == 1
     assert value(metrics, 'flightline_request_seconds_bucket{le="0.005"}') == 1
     assert value(metrics, 'flightline_request_seconds_bucket{le="0.0025"}') == 0
@@ -54,7 +64,8 @@ def test_a_refusal_counts_by_its_reason_and_not_as_a_latency(metrics):
 
 @pytest.mark.parametrize("reason", ["missing", "unseen", "out_of_range"])
 def test_what_was_noticed_counts_by_input(metrics, reason):
-    metrics.noticed(reason, [1, 1, 3])
+    metrics.noticed(reason, [0, 1, 0, 1])
+    metrics.noticed(reason, [0, 1, 0, 0])
     assert value(metrics, f'flightline_feature_{reason}_total{{feature="seats"}}') == 2
     assert value(metrics, f'flightline_feature_{reason}_total{{feature="dest"}}') == 1
     assert value(metrics, f'flightline_feature_{reason}_total{{feature="temp"}}') == 0

@@ -273,6 +273,13 @@ def test_labels_that_stopped_before_the_window_ends_fail():
     assert "no labels from 2013-04-21 to 2013-04-29 (9 days)" in refused(result, "labels without a hole")
 
 
+def test_rows_that_end_weeks_before_the_window_does_fail():
+    frame = flights(days=319)  # to 15 November
+    result = judge(frame, window_end=date(2013, 12, 31))
+    assert "no labels from 2013-11-16 to 2013-12-30 (45 days" in refused(result, "labels without a hole")
+    assert judge(frame, window_end=None).decision is Decision.PASS
+
+
 @pytest.mark.parametrize(("share", "sound"), [(0.82, True), (0.78, False)])
 def test_most_rows_must_have_a_label(share, sound):
     frame = flights()
@@ -330,9 +337,13 @@ def test_a_useful_feature_is_no_leak():
     assert 0.6 < check(judge(flights()), "single feature").statistic < 0.75
 
 
-def test_labels_all_alike_leave_leakage_unjudged_rather_than_raise():
-    result = judge(flights().assign(late=0.0))
-    assert check(result, "single feature").decision is None
+def test_a_holdout_of_one_class_leaves_leakage_inconclusive():
+    frame = flights()
+    frame.loc[given(frame).holdout.index, "late"] = 0.0
+    result = judge(frame)
+    assert result.decision is Decision.INCONCLUSIVE
+    assert check(result, "single feature").decision is Decision.INCONCLUSIVE
+    assert "the held-out labels do not differ" in result.reason
 
 
 def test_a_relation_that_cannot_be_evaluated_fails_rather_than_raises():
@@ -349,7 +360,7 @@ def test_a_split_by_group_without_event_time_works():
     frame, schema = grouped()
     split = by_group(frame, group="customer", label="late", share=0.3)
     parts = {"train": frame[split.train], "holdout": frame[split.holdout], "rule": split.rule}
-    result = data.judge(DataInputs(frame, schema=schema, task="classification", **parts), LIMITS)
+    result = data.judge(DataInputs(frame, schema=schema, task="classification", window_end=None, **parts), LIMITS)
     assert result.decision is Decision.PASS
     assert check(result, "groups apart").decision is Decision.PASS
     assert check(result, "labels without a hole").decision is None
@@ -361,7 +372,7 @@ def test_a_group_on_both_sides_of_the_split_fails():
     train = frame[split.train].assign(customer=lambda f: f["customer"].where(f.index != f.index[0], "c3"))
     holdout = frame[split.holdout].assign(customer=lambda f: f["customer"].where(f.index != f.index[0], "c3"))
     parts = {"train": train, "holdout": holdout, "rule": split.rule}
-    result = data.judge(DataInputs(frame, schema=schema, task="classification", **parts), LIMITS)
+    result = data.judge(DataInputs(frame, schema=schema, task="classification", window_end=None, **parts), LIMITS)
     assert "both in training and in the holdout: c3" in refused(result, "groups apart")
 
 

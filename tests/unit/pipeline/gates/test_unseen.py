@@ -1,4 +1,5 @@
 import pandas as pd
+import pytest
 
 from pipeline.gates.unseen import reason_seen
 
@@ -31,3 +32,33 @@ def test_groups_held_out_by_another_rule_may_have_been_seen() -> None:
 
 def test_bundle_that_does_not_say_how_it_was_split_is_not_trusted() -> None:
     assert reason_seen({}, MARCH, BY_TIME) is not None
+
+
+def held(*dates: object) -> pd.DataFrame:
+    return pd.DataFrame({"date": list(dates)})
+
+
+def seen(until: object, *dates: object) -> str | None:
+    return reason_seen({**BY_TIME, "trained_until": until}, held(*dates), BY_TIME)
+
+
+def test_dates_are_compared_as_dates_however_they_are_written() -> None:
+    assert seen("2013-10-05", "2013-9-29") is not None
+    assert seen("2013-9-29", "2013-10-05") is None
+
+
+def test_a_later_hour_of_the_last_training_day_was_seen() -> None:
+    assert seen("2013-03-04", "2013-03-04T01:00:00") is not None
+    assert seen("2013-03-04T23:00:00Z", "2013-03-04T23:30:00Z") is not None
+    assert seen("2013-03-03", "2013-03-04T01:00:00Z") is None
+
+
+@pytest.mark.parametrize("date", ["spring", "04/03/2013", 20130304, None])
+def test_a_date_that_cannot_be_read_cannot_be_trusted(date: object) -> None:
+    assert "cannot be trusted" in str(seen("2013-03-03", "2013-03-31", date))
+    assert "cannot be trusted" in str(seen(date, "2013-03-31"))
+
+
+def test_a_rule_without_its_last_day_cannot_be_trusted() -> None:
+    rule = {"kind": "time", "column": "date"}
+    assert "cannot be trusted" in str(reason_seen(rule, MARCH, BY_TIME))

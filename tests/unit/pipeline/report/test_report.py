@@ -1,8 +1,11 @@
 """What a reader of a report can rely on, whatever the verdict says."""
 
 import re
+import resource
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from html.parser import HTMLParser
@@ -15,6 +18,7 @@ from rich.console import Console
 
 from pipeline import report
 from pipeline.config import Override
+from pipeline.gates.slices import COLUMNS
 from pipeline.report import figures
 from pipeline.verdict import Check, Curve, Decision, GateResult, Table, Verdict
 from tests import verdicts
@@ -90,6 +94,17 @@ def shown(markdown: str) -> str:
     """Markdown as a forge shows it, without tags."""
     html = MarkdownIt("commonmark").enable("table").render(markdown)
     return Page(html).text
+
+
+@contextmanager
+def no_file_larger_than(size: int) -> Iterator[None]:
+    """As on a disk that is full: a write beyond `size` bytes fails."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def with_benchmark(**changes: Any) -> Verdict:
@@ -303,7 +318,7 @@ def test_a_forest_of_very_many_slices_keeps_all_that_were_judged(tmp_path: Path)
         ("dest", f"D{at}", 900, 28, 0.5, 0.5, 0.0, -0.1, 0.1, 1.0, "pass") for at in range(55)
     ]
     rows += [("dest", f"S{at}", 90, 8, 0.5, 0.5, 0.0, None, None, None, "listed") for at in range(40)]
-    table = Table(name="slices", columns=verdicts.SLICE_COLUMNS, rows=tuple(rows))
+    table = Table(name="slices", columns=COLUMNS, rows=tuple(rows))
     verdict = with_benchmark(tables=(table,))
     forest = next(one for one in figures.charts(verdict.gates[0], verdict) if isinstance(one, figures.Forest))
     assert sum(bar.kind == "judged" for bar in forest.bars) == 55
@@ -369,6 +384,21 @@ def run(program: str, *arguments: str, **environment: str) -> None:
     root = Path(__file__).parents[4]
     command = [sys.executable, "-c", f"import sys; from pathlib import Path; from pipeline import report; {program}"]
     subprocess.run([*command, *arguments], check=True, cwd=root, env={"PATH": "", **environment})
+
+
+def test_render_that_fails_half_way_leaves_no_page_old_or_half(tmp_path: Path) -> None:
+    """`make run` keeps a page that is there, so there must be none but the whole one of this verdict."""
+    size = report.render(verdicts.verdict(), tmp_path).page.stat().st_size
+    with no_file_larger_than(size - 1), pytest.raises(OSError, match="File too large"):
+        report.render(verdicts.verdict(), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["plots", "report.md"]
+    assert report.render(verdicts.verdict(), tmp_path).page.stat().st_size == size
+
+
+def test_nothing_but_the_page_is_written_after_the_page(tmp_path: Path) -> None:
+    written = report.render(verdicts.verdict(), tmp_path)
+    last = written.page.stat().st_mtime_ns
+    assert all(path.stat().st_mtime_ns <= last for path in (written.markdown, *written.plots))
 
 
 def test_the_headline_costs_no_drawing_library() -> None:

@@ -1,0 +1,72 @@
+import json
+
+import msgspec
+import pytest
+
+from model.flights import CARD
+from model.schema import SCHEMA
+from pipeline import signature
+from pipeline.stages.bundle import golden_rows
+from serving.requests import Codec
+from serving.signature import Input, Signature
+from tests.bundles import SIGNATURE
+
+FLIGHTS = signature.of_model(CARD, SCHEMA)
+
+
+def having(*inputs: Input) -> Signature:
+    return msgspec.structs.replace(SIGNATURE, inputs=inputs)
+
+
+def requests(agreed: Signature) -> list[dict]:
+    columns = golden_rows(agreed)
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def legal(agreed: Signature) -> list[dict]:
+    """The rows, once the server's own decoder has taken them."""
+    rows = requests(agreed)
+    Codec(agreed, max_rows=100).decode(json.dumps(rows).encode())
+    return rows
+
+
+NULLS = tuple(Input(f"n{at}", "number", "a number", minimum=0, maximum=1, nullable=True) for at in range(40))
+OTHERS = tuple(
+    Input(f"c{at}", "category", "a text", categories=("a", "other?"), nullable=True, unseen="other") for at in range(20)
+)
+
+
+@pytest.mark.parametrize("agreed", [SIGNATURE, FLIGHTS, having(*NULLS, *OTHERS)], ids=["toy", "flights", "wide"])
+def test_every_row_is_a_legal_request_and_they_are_few(agreed):
+    assert 8 < len(legal(agreed)) <= 32
+
+
+@pytest.mark.parametrize("agreed", [SIGNATURE, FLIGHTS], ids=["toy", "flights"])
+def test_each_column_that_can_be_null_is_null_in_a_row_of_its_own(agreed):
+    nulls = [[name for name, value in row.items() if value is None] for row in requests(agreed)]
+    assert [found for found in nulls if found] == [[one.name] for one in agreed.inputs if one.nullable]
+
+
+@pytest.mark.parametrize("agreed", [SIGNATURE, FLIGHTS, having(*NULLS, *OTHERS)], ids=["toy", "flights", "wide"])
+def test_every_null_and_every_other_that_is_allowed_occurs(agreed):
+    columns = golden_rows(agreed)
+    for one in agreed.inputs:
+        values = columns[one.name]
+        assert (None in values) is one.nullable
+        if one.type == "category":
+            assert bool({*values} - {*one.categories, None}) is (one.unseen == "other")
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.5, 1.5), (-1.5, -0.5), (0.2, 3.9), (None, -7.5), (7.5, None)])
+def test_a_whole_number_with_fractional_limits_stays_within_them(low, high):
+    rows = legal(having(Input("seats", "integer", "seats", minimum=low, maximum=high)))
+    assert all(isinstance(row["seats"], int) for row in rows)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0001, 0.0002), (None, -7.5), (None, None), (7.5, None), (3, 3)])
+def test_a_number_stays_within_its_limits_though_it_is_rounded(low, high):
+    legal(having(Input("temp", "number", "temperature", minimum=low, maximum=high)))
+
+
+def test_the_rows_are_the_same_every_time():
+    assert golden_rows(FLIGHTS) == golden_rows(FLIGHTS)
