@@ -8,6 +8,8 @@ VENV := .venv
 BASE_IMAGE ?=
 UV := $(VENV)/bin/uv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+# Starting is mostly importing, and imports are quick only from compiled modules.
+unexport PYTHONDONTWRITEBYTECODE
 # One thread for training: faster here than several, and the same on every machine.
 export OMP_NUM_THREADS ?= 1
 
@@ -99,9 +101,9 @@ $(UV):
 
 $(VENV)/.%: requirements/%.txt pyproject.toml | $(UV)
 	@$(ALONE) $(SHELL) -c '[ $@ -nt $< -a $@ -nt pyproject.toml ] || { set -ex; \
-	  $(UV) pip install --python $(VENV) --compile-bytecode --require-hashes -r $<; \
+	  $(UV) pip install --python $(VENV) --require-hashes -r $<; \
 	  $(UV) pip install --quiet --python $(VENV) --no-deps --no-build-isolation -e .; touch $@; }'
 
 $(VENV)-bench/.bench: requirements/bench.txt | $(UV)
 	@$(ALONE) $(SHELL) -c '[ $@ -nt $< ] || { set -ex; $(PYTHON) -m venv $(VENV)-bench; \
-	  $(UV) pip install --python $(VENV)-bench --compile-bytecode --require-hashes -r $<; touch $@; }'
+	  $(UV) pip install --python $(VENV)-bench --require-hashes -r $<; touch $@; }'

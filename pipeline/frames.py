@@ -53,10 +53,9 @@ def _read_table(path: Path, entry: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def write_rows(frame: pd.DataFrame, path: Path) -> None:
-    """The prepared rows, with the column `part` that says which train and which are held out; true is 1, false 0."""
+    """The prepared rows, with the column `part` that says which of them train and which are held out."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    flags = frame.select_dtypes("bool").columns
-    frame.astype(dict.fromkeys(flags, "int64")).to_csv(path, index=False)
+    frame.to_csv(path, index=False)
 
 
 def read_rows(path: Path, schema: Schema) -> pd.DataFrame:

@@ -100,10 +100,16 @@ def standing(context: Context) -> Verdict | None:
         return None
 
 
+def _reported(root: Path) -> bool:
+    """Whether the page was rendered after the verdict, and not left over from an earlier one."""
+    page, verdict = root / PAGE, root / paths.VERDICT
+    return page.is_file() and page.stat().st_mtime_ns >= verdict.stat().st_mtime_ns
+
+
 def _judged(context: Context, progress: Progress) -> Verdict | None:
     """The standing verdict where nothing changed, else a new one; None where the gates could not run at all."""
     found = standing(context)
-    if found is not None and (context.root / PAGE).is_file():
+    if found is not None and _reported(context.root):
         progress(f"gate: nothing changed since the verdict in {PAGE}")
     else:
         try:

@@ -51,3 +51,7 @@ def test_plain_text_is_one_line_without_control_or_direction_characters() -> Non
 )
 def test_foreign_text_shows_itself_in_markdown(foreign: str, shown: str) -> None:
     assert text.markdown(foreign) == shown
+
+
+def test_counts_that_came_as_floats_are_shown_without_decimals() -> None:
+    assert text.column([18.0, 149.0, None]) == ["18", "149", text.MISSING]
