@@ -14,8 +14,8 @@ from tests.checkouts import Checkout
     [["bogus"], ["gate", "--bogus"], [], ["gate", "speed"], ["image", "bogus"]],
     ids=["unknown verb", "unknown option", "nothing", "unknown gate", "unknown verb of image"],
 )
-def test_wrong_usage_exits_64(reproduced: Checkout, command: list[str]) -> None:
-    done = reproduced.run("flightline", *command, check=False)
+def test_wrong_usage_exits_64(copy: Checkout, command: list[str]) -> None:
+    done = copy.run("flightline", *command, check=False)
     assert done.returncode == 64
     assert "Traceback" not in done.stderr
 
