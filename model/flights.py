@@ -123,7 +123,7 @@ class FlightDelays:
             "carrier": frame["carrier"],
             "origin": frame["origin"],
             "departure": pd.cut(
-                frame["hour"], [-1, 8, 12, 16, 20, 23], labels=["0-8", "9-12", "13-16", "17-20", "21-23"]
+                frame["hour"], [-1, 8, 12, 16, 20, 23], labels=["00-08", "09-12", "13-16", "17-20", "21-23"]
             ),
             "distance": pd.cut(
                 frame["distance"], [0, 500, 1000, 1500, 10_000], labels=["<500", "<1000", "<1500", ">1500"]

@@ -345,7 +345,7 @@ def _forest(gate: GateResult, verdict: Verdict, bars: tuple[Bar, ...]) -> Forest
     said = sentence(check.reason) if check is not None else ""
     return Forest(
         name="benchmark-slices",
-        title=f"Candidate's loss against {reference(verdict)}, slice by slice",
+        title="Loss difference in each slice",
         x=_difference(verdict),
         reading=f"Left of zero the candidate is better. Grey, hollow: too few rows to judge.{left_out} {said}".strip(),
         bars=shown,
