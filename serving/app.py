@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from serving.batches import Batches
 from serving.bodies import Bodies, check_media_type, explain
 from serving.bundle import Bundle
 from serving.connections import Connections
 from serving.log import PredictionLog
 from serving.metrics import Metrics
 from serving.problems import INTERNAL, OVERLOADED, TOO_LARGE, Fault, RefusedError
-from serving.routes import RETRY, Reply, Score, build, problem
+from serving.routes import RETRY, Read, Reply, build, problem
 from serving.scoring import Answer, Call, Scorer
 from serving.settings import Settings
 
@@ -46,6 +47,7 @@ class App:
         self._bodies = Bodies(settings.max_body_bytes, settings.request_timeout)
         self._connections = Connections(settings.max_requests_per_connection)
         self._limit = settings.max_concurrency
+        self._batches = Batches(bundle.score)
         self._thread = ThreadPoolExecutor(1, "batch")
         self._prefix, self._numbers = secrets.token_hex(8), itertools.count()
         self._unfolded: list[tuple[str, float, Answer]] = []
@@ -63,12 +65,12 @@ class App:
         reply = page() if page else problem(self._routes.refuse(scope.method, scope.path))
         self._send(scope, protocol, reply)
 
-    async def _scored(self, scope: Any, protocol: Any, route: str, score: Score) -> None:
+    async def _scored(self, scope: Any, protocol: Any, route: str, read: Read) -> None:
         headers = scope.headers
         call = Call(self._request_id(headers), perf_counter())
         self.metrics.in_flight += 1
         try:
-            answer = await self._answer(headers, protocol, score, call)
+            answer = await self._answer(headers, protocol, read, call)
             is_last = self._connections.is_last(scope.client) or not self.metrics.ready
             protocol.response_bytes(200, _LAST_HEADERS if is_last else _OPEN_HEADERS, answer.body)
             self._record(answer, route)
@@ -77,7 +79,7 @@ class App:
         finally:
             self.metrics.in_flight -= 1
 
-    async def _answer(self, headers: Any, protocol: Any, score: Score, call: Call) -> Answer:
+    async def _answer(self, headers: Any, protocol: Any, read: Read, call: Call) -> Answer:
         """Read and score one request. Raises RefusedError, whatever goes wrong."""
         if self.metrics.in_flight > self._limit:
             detail = f"{self._limit} requests are in flight already; try again in a moment."
@@ -85,17 +87,18 @@ class App:
         check_media_type(headers)
         body = await self._bodies.read(headers, protocol, call.began)
         try:
-            if len(body) <= INLINE_BYTES:
-                return score(body, call)
-            return await asyncio.get_running_loop().run_in_executor(self._thread, self._in_thread, score, body, call)
+            if len(body) > INLINE_BYTES:
+                return await asyncio.get_running_loop().run_in_executor(self._thread, self._in_thread, read, body, call)
+            question = read(body, call)
+            return self._scorer.answer(question, await self._batches.score(question.matrix))
         except RefusedError:
             raise
         except Exception as error:
             sys.stderr.write(f"flightline: request {call.id} failed: {type(error).__name__}: {error}\n")
             raise RefusedError(INTERNAL, "The server failed on this request; its log says more.") from error
 
-    def _in_thread(self, score: Score, body: bytes, call: Call) -> Answer:
-        answer = score(body, call)
+    def _in_thread(self, read: Read, body: bytes, call: Call) -> Answer:
+        answer = self._scorer.answer_now(read(body, call))
         answer.lines = self._scorer.lines(answer, datetime.now(UTC), perf_counter() - call.began)
         return answer
 

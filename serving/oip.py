@@ -4,13 +4,14 @@ A tensor has the shape [rows] or [rows, 1]; tensors come as JSON (`binary_data=F
 for a missing value of a nullable input.
 """
 
+from functools import partial
 from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from serving.problems import BAD_JSON, BAD_TENSOR, RefusedError
-from serving.scoring import Answer, Call, Prediction, Scorer
+from serving.scoring import Call, Prediction, Question, Scorer
 from serving.signature import Input
 
 VERSION = "2"
@@ -61,21 +62,24 @@ def model(scorer: Scorer) -> dict[str, Any]:
     }
 
 
-def infer(scorer: Scorer, body: bytes, call: Call) -> Answer:
-    """Answer the body of a POST to .../infer. Raises RefusedError."""
+def infer(scorer: Scorer, body: bytes, call: Call) -> Question:
+    """Read the body of a POST to .../infer. Raises RefusedError."""
     request = _decode(body)
     wanted = _wanted(request, scorer)
     columns = _columns(request.inputs, scorer.signature.inputs)
-    answer = scorer.score(scorer.codec.convert(columns), call)
-    answer.body = scorer.encoder.encode(
+    write = partial(_written, scorer, request.id or call.id, wanted)
+    return scorer.question(scorer.codec.convert(columns), call, write)
+
+
+def _written(scorer: Scorer, request_id: str, wanted: dict[str, str], predictions: list[Prediction]) -> bytes:
+    return scorer.encoder.encode(
         {
             "model_name": scorer.signature.model,
             "model_version": scorer.bundle.version,
-            "id": request.id or call.id,
-            "outputs": [_output(name, kind, answer.predictions) for name, kind in wanted.items()],
+            "id": request_id,
+            "outputs": [_output(name, kind, predictions) for name, kind in wanted.items()],
         }
     )
-    return answer
 
 
 def _decode(body: bytes) -> Inference:

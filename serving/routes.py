@@ -10,7 +10,7 @@ import msgspec
 
 from serving import docs, metrics, oip, openapi, problems
 from serving.problems import DRAINING, NOT_FOUND, UNKNOWN_VERSION, WRONG_METHOD, RefusedError
-from serving.scoring import Answer, Call, Scorer
+from serving.scoring import Call, Question, Scorer
 from serving.settings import Settings
 
 SHORT = 12
@@ -26,7 +26,7 @@ class Reply(NamedTuple):
 
 
 Page = Callable[[], Reply]
-Score = Callable[[bytes, Call], Answer]
+Read = Callable[[bytes, Call], Question]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Routes:
     """`pages` answer GET and HEAD; `scoring` answers POST and says which route of the metrics it counts as."""
 
     pages: Mapping[str, Page]
-    scoring: Mapping[str, tuple[str, Score]]
+    scoring: Mapping[str, tuple[str, Read]]
     served: str
 
     def refuse(self, method: str, path: str) -> RefusedError:

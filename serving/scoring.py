@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections.abc import Callable
 from datetime import datetime
 from itertools import starmap
 from typing import Any
@@ -45,6 +46,16 @@ class Line(msgspec.Struct, gc=False):
     latency: float
 
 
+class Question(msgspec.Struct):
+    """A request read and encoded: `matrix` (rows, inputs) waits for its scores, `write` makes the body of an answer."""
+
+    call: Call
+    rows: list[Any]
+    ids: list[Any]
+    matrix: NDArray[np.float32]
+    write: Callable[[list[Prediction]], bytes]
+
+
 class Answer(msgspec.Struct):
     """A scored request: the body to send, and what log and metrics are to know of it.
 
@@ -70,22 +81,31 @@ class Scorer:
         named = {"model": bundle.signature.model, "version": bundle.version}
         self._head = self.encoder.encode(named)[:-1] + b',"predictions":'
 
-    def predict(self, body: bytes, call: Call) -> Answer:
-        """Answer the body of a POST to /predict. Raises RefusedError."""
-        answer = self.score(self.codec.decode(body), call)
-        answer.body = b"%b%b}" % (self._head, self.encoder.encode(answer.predictions))
-        return answer
+    def predict(self, body: bytes, call: Call) -> Question:
+        """Read the body of a POST to /predict. Raises RefusedError."""
+        return self.question(self.codec.decode(body), call, self._written)
 
-    def score(self, rows: list[Any], call: Call) -> Answer:
-        """Score validated rows; the body is left to whoever asked. Raises RefusedError."""
+    def question(self, rows: list[Any], call: Call, write: Callable[[list[Prediction]], bytes]) -> Question:
+        """Validated rows, encoded."""
         encoded = self.codec.encode(rows)
-        scores = self.bundle.score(encoded.matrix).tolist()
-        if not math.isfinite(sum(scores)):
-            raise _not_finite(scores)
-        prefix = f"{call.id}-"
-        ids = [f"{prefix}{index}" if given is UNSET else given for index, given in enumerate(encoded.ids)]
-        predictions = list(starmap(Prediction, zip(ids, scores, self._decisions(scores), strict=True)))
-        return Answer(b"", call, rows, predictions, encoded.matrix)
+        return Question(call, rows, encoded.ids, encoded.matrix, write)
+
+    def answer(self, question: Question, scores: NDArray[np.float32]) -> Answer:
+        """The answer to a question whose scores (rows,) are there. Raises RefusedError where one is not finite."""
+        found = scores.tolist()
+        if not math.isfinite(sum(found)):
+            raise _not_finite(found)
+        prefix = f"{question.call.id}-"
+        ids = [f"{prefix}{index}" if given is UNSET else given for index, given in enumerate(question.ids)]
+        predictions = list(starmap(Prediction, zip(ids, found, self._decisions(found), strict=True)))
+        return Answer(question.write(predictions), question.call, question.rows, predictions, question.matrix)
+
+    def answer_now(self, question: Question) -> Answer:
+        """Score and answer at once, for whoever is not in the event loop. Raises RefusedError."""
+        return self.answer(question, self.bundle.score(question.matrix))
+
+    def _written(self, predictions: list[Prediction]) -> bytes:
+        return b"%b%b}" % (self._head, self.encoder.encode(predictions))
 
     def _decisions(self, scores: list[float]) -> list[Any]:
         threshold = self._threshold

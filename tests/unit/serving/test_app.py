@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import threading
 
 import pytest
 
@@ -51,10 +52,28 @@ def test_a_large_batch_does_not_keep_a_probe_waiting(app):
     assert asyncio.run(both(app, body)) == [("/livez", 200), ("/predict", 200)]
 
 
-def test_a_small_request_is_answered_at_once_without_a_thread(app):
+def test_a_small_request_is_answered_without_a_thread(app):
     body = json.dumps(ROW).encode()
     assert len(body) < INLINE_BYTES
-    assert asyncio.run(both(app, body)) == [("/predict", 200), ("/livez", 200)]
+    threads = threading.active_count()
+    assert sorted(asyncio.run(both(app, body))) == [("/livez", 200), ("/predict", 200)]
+    assert threading.active_count() == threads
+
+
+def test_requests_that_arrive_together_are_one_call_of_the_model(app):
+    sizes = []
+    score = app._batches._score
+    app._batches._score = lambda matrix: sizes.append(len(matrix)) or score(matrix)
+    body = json.dumps(ROW).encode()
+
+    async def five() -> list[Request]:
+        requests = [Request("POST", "/predict", body) for _ in range(5)]
+        await asyncio.gather(*(app.__rsgi__(one, one) for one in requests))
+        app.fold()
+        return requests
+
+    assert [one.status for one in asyncio.run(five())] == [200] * 5
+    assert sizes == [5]
 
 
 def test_a_failure_of_the_server_is_a_problem_without_its_words_and_is_said_on_standard_error(app, capsys):

@@ -26,7 +26,9 @@ TENSORS = {
 
 
 def infer(scorer, tensors=TENSORS, **more):
-    return json.loads(oip.infer(scorer, json.dumps({"inputs": [*tensors.values()], **more}).encode(), CALL).body)
+    return json.loads(
+        scorer.answer_now(oip.infer(scorer, json.dumps({"inputs": [*tensors.values()], **more}).encode(), CALL)).body
+    )
 
 
 def refused(scorer, tensors=TENSORS, **more) -> RefusedError:
@@ -40,7 +42,7 @@ def test_tensors_by_name_score_as_rows_do(scorer):
         {"temp": 39.0, "seats": 149, "origin": "JFK", "dest": "ORD"},
         {"temp": 40.0, "seats": 150, "origin": "EWR", "dest": "BOS"},
     ]
-    predicted = json.loads(scorer.predict(json.dumps(rows).encode(), CALL).body)["predictions"]
+    predicted = json.loads(scorer.answer_now(scorer.predict(json.dumps(rows).encode(), CALL)).body)["predictions"]
     score, decision = infer(scorer)["outputs"]
     assert score == {"name": "score", "shape": [2], "datatype": "FP32", "data": [row["score"] for row in predicted]}
     assert decision["data"] == [row["decision"] for row in predicted]
@@ -111,7 +113,7 @@ def test_null_is_a_missing_value_of_a_nullable_input_only(scorer):
 @pytest.mark.parametrize("body", [b"", DEEP, b"\xff", b'{"inputs": [NaN]}'])
 def test_what_is_not_json_is_refused(scorer, body):
     with pytest.raises(RefusedError) as caught:
-        oip.infer(scorer, body, CALL)
+        scorer.answer_now(oip.infer(scorer, body, CALL))
     assert caught.value.kind == BAD_JSON
 
 
@@ -131,4 +133,4 @@ TENSOR = st.fixed_dictionaries(
 def test_whatever_is_sent_is_answered_or_refused(scorer, tensors, kept):
     sent = {"inputs": [*tensors, *(TENSORS[name] for name in sorted(kept))]}
     with suppress(RefusedError):
-        oip.infer(scorer, json.dumps(sent).encode(), CALL)
+        scorer.answer_now(oip.infer(scorer, json.dumps(sent).encode(), CALL))

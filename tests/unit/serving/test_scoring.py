@@ -16,11 +16,13 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 def predict(scorer: Scorer, *rows: object) -> list[dict[str, object]]:
-    return json.loads(scorer.predict(json.dumps(rows).encode(), Call("call", 0.0)).body)["predictions"]
+    return json.loads(scorer.answer_now(scorer.predict(json.dumps(rows).encode(), Call("call", 0.0))).body)[
+        "predictions"
+    ]
 
 
 def test_the_answer_names_model_and_version(scorer):
-    answer = json.loads(scorer.predict(json.dumps(ROW).encode(), Call("call", 0.0)).body)
+    answer = json.loads(scorer.answer_now(scorer.predict(json.dumps(ROW).encode(), Call("call", 0.0))).body)
     assert (answer["model"], answer["version"]) == ("toy", scorer.bundle.version)
 
 
@@ -67,7 +69,7 @@ def test_a_score_that_is_not_finite_is_refused_and_the_row_named(tmp_path):
 
 
 def test_a_line_of_the_log_has_all_that_labels_and_drift_need_and_no_more(scorer):
-    answer = scorer.score(scorer.codec.decode(json.dumps(ROW | {"id": "mine", "seats": None}).encode()), Call("c", 0.0))
+    answer = scorer.answer_now(scorer.predict(json.dumps(ROW | {"id": "mine", "seats": None}).encode(), Call("c", 0.0)))
     (line,) = [json.loads(line) for line in scorer.lines(answer, NOW, 0.0012345678).splitlines()]
     assert line == {
         "time": "2026-01-02T03:04:05Z",
@@ -83,6 +85,6 @@ def test_a_line_of_the_log_has_all_that_labels_and_drift_need_and_no_more(scorer
 
 def test_the_log_has_a_share_of_the_requests(scorer):
     sampled = Scorer(scorer.bundle, Settings(log_share=0.25))
-    answer = sampled.score(sampled.codec.decode(json.dumps(ROW).encode()), Call("c", 0.0))
+    answer = sampled.answer_now(sampled.predict(json.dumps(ROW).encode(), Call("c", 0.0)))
     logged = sum(bool(sampled.lines(answer, NOW, 0.0)) for _ in range(4000))
     assert 800 < logged < 1200
