@@ -9,7 +9,8 @@ import os
 from queue import SimpleQueue
 from threading import Thread
 
-FULL = 64 << 10
+# Waking the writer costs the loop as much as a few hundred lines do.
+FULL = 1 << 20
 MOMENT = 0.2
 MOST_PENDING = 16 << 20
 

@@ -57,6 +57,7 @@ def test_lines_that_nobody_can_read_are_counted_as_dropped():
 
 
 def test_a_reader_that_is_too_slow_costs_lines_and_not_memory(monkeypatch):
+    monkeypatch.setattr(log, "FULL", 64 << 10)
     monkeypatch.setattr(log, "MOST_PENDING", 100_000)
     reading, writing = os.pipe()
 
