@@ -70,13 +70,17 @@ class Evidence:
 
 
 def score(path: Path, holdout: pd.DataFrame) -> Scorer:
-    """Open a bundle and score the held-out rows, encoded by its own signature. Raises BundleError, TableError."""
-    opened = bundle.load(path)
+    """Open a bundle and score the held-out rows. Raises BundleError, TableError."""
+    return score_opened(bundle.load(path), holdout)
+
+
+def score_opened(opened: Bundle, holdout: pd.DataFrame) -> Scorer:
+    """Score the held-out rows, encoded by the bundle's own signature. Raises TableError."""
     missing = [name for name in opened.signature.names if name not in holdout]
     if missing:
         raise TableError(f"bundle {opened.version[:12]} takes column {missing[0]!r}, which these rows do not have")
     scores = opened.score(encode(opened.signature, columns_of(holdout, opened.signature.names)))
-    return Scorer(opened, json.loads((path / "metrics.json").read_text()), scores)
+    return Scorer(opened, json.loads((opened.path / "metrics.json").read_text()), scores)
 
 
 def gather(context: Context) -> Evidence:
@@ -108,8 +112,9 @@ def _incumbent(released: Production, model: Model, holdout: pd.DataFrame) -> tup
     if released.path is None:
         return None, released
     try:
-        check_same_meaning(bundle.load(released.path).signature, signature.of_model(model.card, model.schema))
-        return score(released.path, holdout), released
+        opened = bundle.load(released.path)
+        check_same_meaning(opened.signature, signature.of_model(model.card, model.schema))
+        return score_opened(opened, holdout), released
     except (bundle.BundleError, TableError, ValueError) as error:
         return None, Production(None, f"production cannot be compared with: {error}", reachable=False)
 
