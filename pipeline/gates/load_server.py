@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ import psutil
 HOST = "127.0.0.1"
 START_SECONDS = 20.0
 STOP_SECONDS = 3.0
+_LOWEST_PORT = 15_000
 
 
 class ServerError(Exception):
@@ -79,11 +81,22 @@ def run(
 
 
 def free_port() -> int:
-    """A loopback port that nothing listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A loopback port that nothing listens on at this moment, out of the range that clients' own ends are taken from.
+
+    A port of that range may be lent to some connection between now and the server's start.
+    """
+    while True:
+        port = random.randrange(_LOWEST_PORT, _first_ephemeral())  # noqa: S311
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((HOST, port))
+            return port
+
+
+def _first_ephemeral() -> int:
+    """Where the range of clients' ports begins: Linux says, elsewhere it is IANA's 49152."""
+    with suppress(OSError, ValueError):
+        return max(int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0]), _LOWEST_PORT + 1000)
+    return 49_152
 
 
 @contextmanager

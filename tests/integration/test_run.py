@@ -9,6 +9,8 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from pipeline.gates.load_server import free_port
 from pipeline.verdict import Decision, Verdict
 from tests.checkouts import Checkout
@@ -31,6 +33,8 @@ def running(made: Checkout, port: int) -> Iterator[tuple[subprocess.Popen[str], 
             said.append(line)
             if f"http://127.0.0.1:{port}" in line:
                 break
+        else:
+            pytest.fail(f"it ended with {process.wait()} before it served:\n{''.join(said)}")
         yield process, said
     finally:
         if process.poll() is None:
