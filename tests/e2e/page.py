@@ -1,0 +1,111 @@
+"""The story as one page: traffic, the canary's weight and what happened, on one axis of time."""
+
+import html
+import io
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+OK = 200
+_HEAD = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>Delivery, end to end</title><style>
+body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;color:#1c2733}
+table{border-collapse:collapse;width:100%;margin:1rem 0}
+td,th{padding:.3rem .6rem;border-bottom:1px solid #dde3ea;text-align:left}
+td.n{text-align:right;font-variant-numeric:tabular-nums}.bad{color:#b3261e}.good{color:#1b6e3c}svg{width:100%;height:auto}
+</style><h1>Delivery, end to end</h1>"""
+
+
+def render(folder: Path) -> Path:
+    """From folder/timeline.json and folder/traffic.jsonl to folder/index.html."""
+    story = json.loads((folder / "timeline.json").read_text())
+    traffic = [json.loads(line) for line in (folder / "traffic.jsonl").read_text().splitlines()]
+    page = folder / "index.html"
+    page.write_text(
+        _HEAD + _summary(traffic) + _picture(story, traffic) + _chapters(story) + _figures(story) + _events(story)
+    )
+    return page
+
+
+def _summary(traffic: list[dict[str, Any]]) -> str:
+    cells = ""
+    for target in sorted({one["target"] for one in traffic}):
+        seen = Counter(one["status"] for one in traffic if one["target"] == target)
+        failed = sum(count for status, count in seen.items() if status != OK)
+        cells += f"<tr><td>{target}<td class=n>{seen.total()}<td class=n>{failed}<td>{html.escape(str(dict(seen)))}"
+    return f"<h2>Requests</h2><table><tr><th>to<th>sent<th>failed<th>by status (0: no answer){cells}</table>"
+
+
+def _chapters(story: dict[str, Any]) -> str:
+    rows = "".join(
+        f"<tr><td>{html.escape(one['title'])}<td class=n>{(one['end'] or one['start']) - one['start']:.1f} s"
+        f"<td class={'good' if one['passed'] else 'bad'}>{'passed' if one['passed'] else 'failed'}"
+        for one in story["chapters"]
+    )
+    return f"<h2>Chapters</h2><table><tr><th>chapter<th>took<th>{rows}</table>"
+
+
+def _figures(story: dict[str, Any]) -> str:
+    rows = "".join(
+        f"<tr><td>{html.escape(one['name'])}<td class='n {'good' if one['seconds'] <= one['limit'] else 'bad'}'>"
+        f"{one['seconds']:.1f} s<td class=n>{one['limit']:g} s"
+        for one in story["figures"]
+    )
+    return f"<h2>Figures</h2><table><tr><th>what<th>measured<th>limit{rows}</table>"
+
+
+def _events(story: dict[str, Any]) -> str:
+    rows = "".join(
+        f"<tr><td class=n>{one['at'] - story['started']:.1f} s<td>{html.escape(one['what'])}" for one in story["events"]
+    )
+    return f"<h2>Events</h2><table>{rows}</table>"
+
+
+def _picture(story: dict[str, Any], traffic: list[dict[str, Any]]) -> str:
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    import matplotlib.pyplot as plt
+
+    targets = sorted({one["target"] for one in traffic} | {one["environment"] for one in story["samples"]})
+    figure, axes = plt.subplots(2 * len(targets), 1, sharex=True, figsize=(14, 3.2 * 2 * len(targets)), squeeze=False)
+    for number, target in enumerate(targets):
+        _draw_traffic(axes[2 * number][0], story, [one for one in traffic if one["target"] == target], target)
+        _draw_pods(axes[2 * number + 1][0], story, target)
+    axes[-1][0].set_xlabel("seconds since the start")
+    figure.tight_layout()
+    drawn = io.StringIO()
+    figure.savefig(drawn, format="svg")
+    plt.close(figure)
+    return drawn.getvalue()[drawn.getvalue().index("<svg") :]
+
+
+def _draw_traffic(axis: Any, story: dict[str, Any], traffic: list[dict[str, Any]], target: str) -> None:
+    for good, colour, label in ((True, "#2f7ed8", "answered"), (False, "#b3261e", "failed")):
+        seconds = Counter(int(one["at"] - story["started"]) for one in traffic if (one["status"] == OK) is good)
+        axis.bar(list(seconds), list(seconds.values()), width=1.0, color=colour, label=label)
+    axis.set_ylabel(f"{target}\nrequests/s")
+    axis.legend(loc="upper right")
+    _mark(axis, story)
+
+
+def _draw_pods(axis: Any, story: dict[str, Any], target: str) -> None:
+    seen = [one for one in story["samples"] if one["environment"] == target]
+    times = [one["at"] - story["started"] for one in seen]
+    axis.step(times, [one["weight"] for one in seen], where="post", color="#e0861a", label="canary's weight, %")
+    axis.set_ylim(-5, 105)
+    pods = axis.twinx()
+    pods.step(times, [one["ready"] for one in seen], where="post", color="#5b6b7b", label="ready pods")
+    pods.set_ylim(0, 9)
+    axis.set_ylabel(f"{target}\nweight, %")
+    pods.set_ylabel("pods")
+    axis.legend(loc="upper left")
+    _mark(axis, story)
+
+
+def _mark(axis: Any, story: dict[str, Any]) -> None:
+    for number, one in enumerate(story["chapters"]):
+        start = one["start"] - story["started"]
+        axis.axvspan(start, (one["end"] or start) - story["started"], color="#eef2f7" if number % 2 else "#ffffff")
+        axis.annotate(one["title"].split(" ")[0], (start, 1), xycoords=("data", "axes fraction"), fontsize=8, va="top")

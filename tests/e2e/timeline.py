@@ -1,0 +1,75 @@
+"""What happened when: chapters, events, figures and samples of the cluster, kept as JSON and drawn as one page."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass
+class Timeline:
+    """Times are Unix seconds. `figures` are the ones the project promises: name, seconds, limit."""
+
+    started: float = field(default_factory=time.time)
+    chapters: list[dict[str, Any]] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    figures: list[dict[str, Any]] = field(default_factory=list)
+    samples: list[dict[str, Any]] = field(default_factory=list)
+
+    @contextmanager
+    def chapter(self, title: str) -> Iterator[None]:
+        """A part of the story; printed with its duration when it ends."""
+        entry = {"title": title, "start": time.time(), "end": None, "passed": False}
+        self.chapters.append(entry)
+        self.say(f"-- {title}")
+        try:
+            yield
+            entry["passed"] = True
+        finally:
+            entry["end"] = time.time()
+            self.say(f"   {'done' if entry['passed'] else 'FAILED'} in {entry['end'] - entry['start']:.1f} s")
+
+    def event(self, what: str) -> float:
+        """Note that something happened now; returns when."""
+        now = time.time()
+        self.events.append({"at": now, "what": what})
+        self.say(f"   {what}")
+        return now
+
+    def figure(self, name: str, seconds: float, limit: float) -> None:
+        """Note a promised duration beside its limit; the story's last test holds them all to it."""
+        self.figures.append({"name": name, "seconds": round(seconds, 2), "limit": limit})
+        self.say(f"   {name}: {seconds:.1f} s (limit {limit:g} s)")
+
+    def say(self, text: str) -> None:
+        """A line of the printed timeline."""
+        print(f"{time.time() - self.started:7.1f} s {text}", flush=True)
+
+    def write(self, folder: Path) -> None:
+        """timeline.json."""
+        folder.mkdir(parents=True, exist_ok=True)
+        document = {name: getattr(self, name) for name in ("started", "chapters", "events", "figures", "samples")}
+        (folder / "timeline.json").write_text(json.dumps(document, indent=1))
+
+
+@contextmanager
+def sampling(timeline: Timeline, look: Callable[[], list[dict[str, Any]]], every: float = 1.0) -> Iterator[None]:
+    """Note what `look` sees, about once a second, until the block ends; a cluster that does not answer is nothing."""
+    stop = threading.Event()
+
+    def run() -> None:
+        while not stop.wait(every):
+            now = time.time()
+            timeline.samples.extend({"at": now, **seen} for seen in look())
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
