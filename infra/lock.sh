@@ -13,4 +13,6 @@ for environment in train gate deliver serve record; do
   lock "$environment.in" -c dev.txt -o "$environment.txt"
 done
 lock uv.in -o uv.txt
-lock bench.in -o bench.txt # the peers of `make bench` live in an environment of their own
+# The peers of `make bench` and the scanners of `make validate` live in environments of their own.
+lock bench.in -o bench.txt
+lock scan.in -o scan.txt

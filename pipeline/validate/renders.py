@@ -1,0 +1,176 @@
+"""Every overlay with every combination of components, rendered as a release renders it."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.config import ConfigError, Settings, read_yaml
+from pipeline.delivery import render as releases
+from pipeline.errors import UnavailableError
+from pipeline.tools import tool
+from pipeline.validate.results import Result, said, several
+
+NAME = "renders"
+WORKERS = 4
+ALTERNATIVE = "flightline/one-of"
+_WITHOUT_NAMESPACE = frozenset({"Namespace", "ClusterRole", "ClusterRoleBinding", "AppProject"})
+
+
+@dataclass(frozen=True)
+class Variant:
+    """An overlay with these components instead of its own; None keeps what the overlay itself says."""
+
+    environment: str
+    components: tuple[str, ...] | None
+
+    @property
+    def title(self) -> str:
+        """`k8s/overlays/staging as it is`, `k8s/overlays/staging with hpa, traefik`."""
+        if self.components is None:
+            return f"k8s/overlays/{self.environment} as it is"
+        return f"k8s/overlays/{self.environment} with {', '.join(self.components) or 'no component'}"
+
+
+@dataclass(frozen=True)
+class Document:
+    """One object, and where it was first seen."""
+
+    where: str
+    body: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """`Service flightline`."""
+        return f"{self.body.get('kind', 'no kind')} {self.metadata.get('name', 'without a name')}"
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The object's metadata; empty where it has none."""
+        return self.body.get("metadata") or {}
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """Every distinct object of all renders, and what the check found."""
+
+    documents: tuple[Document, ...]
+    result: Result
+
+
+def render(root: Path, settings: Settings, scratch: Path) -> Rendered:
+    """Render everything under `scratch`. Raises ConfigError, UnavailableError where there is no kustomize."""
+    found = variants(root, settings.environments)
+    binary = tool("kustomize")
+    shutil.copytree(root / "k8s", scratch / "k8s", ignore=shutil.ignore_patterns("releases"))
+    folders = [_prepare(scratch / "k8s", place, variant, settings) for place, variant in enumerate(found)]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        built = list(pool.map(lambda folder: _kustomize(binary, folder), folders))
+    documents = tuple(_objects(found, built))
+    failures = [f"{v.title}: {said(t.message, scratch)}" for v, t in zip(found, built, strict=True) if t.message]
+    failures += [*_conflicts(root, settings.environments), *_elsewhere(documents, settings)]
+    counted = f"{several(len(found), 'render')}, {several(len(documents), 'distinct object')}"
+    return Rendered(documents, Result(NAME, counted, tuple(failures)))
+
+
+def variants(root: Path, environments: Sequence[str]) -> tuple[Variant, ...]:
+    """Each environment's overlay as it is, and with each combination of the components in k8s/components.
+
+    A component that every overlay has is part of each combination; of those with the same ALTERNATIVE, one at most is.
+    """
+    used = [_components(root / "k8s/overlays" / environment) for environment in environments]
+    always = set.intersection(*map(set, used))
+    groups = [group for group in alternatives(root) if not always & set(group)]
+    chosen = [tuple(sorted({*always, *filter(None, names)})) for names in product(*([None, *one] for one in groups))]
+    return tuple(Variant(environment, components) for environment in environments for components in (None, *chosen))
+
+
+def alternatives(root: Path) -> list[list[str]]:
+    """Components in groups of which at most one is used: those whose ALTERNATIVE annotation says the same word."""
+    groups: dict[str, list[str]] = {}
+    for path in sorted((root / "k8s/components").glob("*/kustomization.yaml")):
+        annotations = (read_yaml(path).get("metadata") or {}).get("annotations") or {}
+        groups.setdefault(annotations.get(ALTERNATIVE, f"alone {path.parent.name}"), []).append(path.parent.name)
+    return list(groups.values())
+
+
+def _components(overlay: Path) -> list[str]:
+    """The names of the components that an overlay uses. Raises ConfigError."""
+    if not (overlay / "kustomization.yaml").is_file():
+        raise ConfigError(
+            f"k8s/overlays/{overlay.name}: no kustomization.yaml, and [tool.flightline] in pyproject.toml lists the "
+            f"environment; write it, or take the environment off the list"
+        )
+    return [Path(one).name for one in read_yaml(overlay / "kustomization.yaml").get("components", ())]
+
+
+def _conflicts(root: Path, environments: Sequence[str]) -> Iterator[str]:
+    for environment, group in product(environments, alternatives(root)):
+        used = [one for one in _components(root / "k8s/overlays" / environment) if one in group]
+        if len(used) > 1:
+            yield f"k8s/overlays/{environment}: uses {' and '.join(used)}, of which at most one can be; take one away"
+
+
+def _prepare(copy: Path, place: int, variant: Variant, settings: Settings) -> Path:
+    """An overlay of its own beside the people's, and what a release lays over it; returns the latter's folder."""
+    overlay = copy / "overlays" / variant.environment
+    mine = copy / "overlays" / f"{variant.environment}.{place}"
+    shutil.copytree(overlay, mine)
+    if variant.components is not None:
+        _use(mine / "kustomization.yaml", variant.components)
+    values = releases.placeholders(settings.registry)
+    folder = copy / f"rendered.{place}"
+    folder.mkdir()
+    _write(folder / "kustomization.yaml", releases.kustomization(mine.name, values))
+    return folder
+
+
+def _use(path: Path, components: Sequence[str]) -> None:
+    document = {key: value for key, value in read_yaml(path).items() if key != "components"}
+    _write(path, {**document, "components": [f"../../components/{name}" for name in components]})
+
+
+def _write(path: Path, document: Any) -> None:
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+
+
+@dataclass(frozen=True)
+class _Built:
+    """What kustomize printed, or the message it failed with."""
+
+    text: bytes
+    message: str = ""
+
+
+def _kustomize(binary: Path, folder: Path) -> _Built:
+    try:
+        done = subprocess.run([str(binary), "build", str(folder)], capture_output=True, check=False)
+    except OSError as error:
+        raise UnavailableError(f"kustomize cannot be run: {error}; remove {binary.parent} and run again") from error
+    return _Built(done.stdout) if done.returncode == 0 else _Built(b"", done.stderr.decode(errors="replace"))
+
+
+def _objects(variants: Sequence[Variant], built: Sequence[_Built]) -> Iterator[Document]:
+    """Each distinct object once; most are the same in most renders, and parsing is what takes long."""
+    seen: set[bytes] = set()
+    for variant, one in zip(variants, built, strict=True):
+        for text in one.text.split(b"\n---\n"):
+            if text.strip() and text.rstrip() not in seen:
+                seen.add(text.rstrip())
+                yield Document(variant.title, yaml.load(text, yaml.CSafeLoader))
+
+
+def _elsewhere(documents: Sequence[Document], settings: Settings) -> Iterator[str]:
+    """Objects that an overlay would put into a namespace that is not its environment's."""
+    for document in documents:
+        environment = document.where.removeprefix("k8s/overlays/").split()[0]
+        wanted, found = f"{settings.name}-{environment}", document.metadata.get("namespace")
+        if document.body.get("kind") not in _WITHOUT_NAMESPACE and found != wanted:
+            fault = f"namespace is {found!r}, expected {wanted!r}; the overlay's `namespace:` sets it"
+            yield f"{document.where}: {document.name}: {fault}"
