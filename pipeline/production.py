@@ -2,6 +2,9 @@
 
 import os
 import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +13,11 @@ import yaml
 from pipeline import paths
 from pipeline.context import Context
 from pipeline.dvcfiles import dvc_hash
-from pipeline.errors import GitError
+from pipeline.errors import GitError, UnavailableError
 from serving import bundle
 
-RELEASE = (paths.RELEASES / "production" / "bundle").as_posix()
+PRODUCTION = "production"
+RELEASE = (paths.RELEASES / PRODUCTION / "bundle").as_posix()
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ def restore(context: Context) -> Production:
             return _without_main(context)
         if not context.git("ls-tree", "--name-only", main, "--", f"{RELEASE}.dvc"):
             return Production(None, f"no release yet: {main} has no {RELEASE}.dvc")
-        return _restored(context, main, yaml.safe_load(context.git("show", f"{main}:{RELEASE}.dvc"))["outs"][0]["md5"])
+        return _restored(context, main)
     except GitError as error:
         return Production(None, f"what is in production cannot be known: {error}", reachable=False)
 
@@ -59,21 +63,49 @@ def _without_main(context: Context) -> Production:
     return Production(None, f"this checkout does not have {branch}: run `git fetch origin {branch}`", reachable=False)
 
 
-def _restored(context: Context, main: str, wanted: str) -> Production:
+def named_bundle(context: Context, revision: str, env: str) -> str:
+    """What DVC calls the bundle that an environment's release names at a revision. Raises GitError."""
+    document = yaml.safe_load(context.git("show", f"{revision}:{_bundle(env)}.dvc"))
+    return str(document["outs"][0]["md5"])
+
+
+@contextmanager
+def lent(context: Context, revision: str, env: str) -> Iterator[Path]:
+    """The bundle of an environment's release, in a folder that goes again. Raises GitError, UnavailableError."""
+    wanted = named_bundle(context, revision, env)
+    with tempfile.TemporaryDirectory(prefix="flightline-") as scratch:
+        folder = Path(scratch) / "bundle"
+        try:
+            _copy(context, revision, env, folder)
+            _check(folder, wanted)
+        except Exception as error:
+            raise UnavailableError(_unreachable(context, revision, error)) from error
+        yield folder
+
+
+def _bundle(env: str) -> str:
+    return (paths.RELEASES / env / "bundle").as_posix()
+
+
+def _restored(context: Context, main: str) -> Production:
     target = context.root / paths.PRODUCTION_BUNDLE
     arriving = target.with_name(f".{target.name}.{os.getpid()}")
-    remote = context.settings.trusted_remote
+    wanted = named_bundle(context, main, PRODUCTION)
     try:
-        _copy(context, main, arriving)
+        _copy(context, main, PRODUCTION, arriving)
         _check(arriving, wanted)
     except Exception as error:  # noqa: BLE001 - every remote has its own errors, and all mean the same here
         shutil.rmtree(arriving, ignore_errors=True)
-        why = f"{type(error).__name__}: {error}".splitlines()[0]
-        note = f"{main} names a bundle that DVC remote {remote!r} does not give ({why})"
-        return Production(None, f"{note}; check `dvc remote list` and your access", reachable=False)
+        return Production(None, _unreachable(context, main, error), reachable=False)
     shutil.rmtree(target, ignore_errors=True)
     arriving.replace(target)
     return Production(target, f"{main}:{RELEASE}.dvc")
+
+
+def _unreachable(context: Context, revision: str, error: Exception) -> str:
+    why = f"{type(error).__name__}: {error}".splitlines()[0]
+    note = f"{revision} names a bundle that DVC remote {context.settings.trusted_remote!r} does not give ({why})"
+    return f"{note}; check `dvc remote list` and your access"
 
 
 def _check(arrived: Path, wanted: str) -> None:
@@ -83,13 +115,13 @@ def _check(arrived: Path, wanted: str) -> None:
         raise bundle.BundleError(f"what came back is {dvc_hash(arrived)}, not {wanted}")
 
 
-def _copy(context: Context, main: str, target: Path) -> None:
+def _copy(context: Context, revision: str, env: str, target: Path) -> None:
     from dvc.api import DVCFileSystem
     from dvc.repo import Repo
 
     remote = context.settings.trusted_remote
     # At a revision DVC resolves a relative remote against "/", so the work tree's resolved setting is handed over.
     here = Repo(str(context.root)).config["remote"][remote]
-    files = DVCFileSystem(str(context.root), rev=main, remote=remote, remote_config=dict(here))
+    files = DVCFileSystem(str(context.root), rev=revision, remote=remote, remote_config=dict(here))
     target.parent.mkdir(parents=True, exist_ok=True)
-    files.get(f"/{RELEASE}", str(target), recursive=True)
+    files.get(f"/{_bundle(env)}", str(target), recursive=True)

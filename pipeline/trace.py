@@ -1,4 +1,4 @@
-"""trace: from a bundle back to the data, every link verified. Later links (image, release, pod) join the same chain."""
+"""trace: from a bundle back to the data, and forward to image, release commit and running pods; every link verified."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ class Link(Frozen):
 
 
 class Chain(Frozen):
-    """The links from the bundle back to the data."""
+    """The links from the bundle back to the data, then from its image to what runs."""
 
     links: tuple[Link, ...]
 
@@ -49,14 +49,45 @@ class Chain(Frozen):
         )
 
 
-def trace(context: Context, what: str) -> Chain:
-    """Follow a bundle: a folder, a version (its first characters do), or build/bundle. Raises TableError."""
+def trace(context: Context, what: str, kubernetes_context: str = "") -> Chain:
+    """Follow a bundle (a folder, a version's first characters, or build/bundle), a digest, a pod or an environment.
+
+    Raises TableError, DeliveryError where there is no such thing.
+    """
+    from pipeline.delivery import links
+    from pipeline.delivery.cluster import ClusterError, connect
+
+    main, why_not, cluster = links.Main.of(context), "", None
+    try:
+        cluster = connect(kubernetes_context)
+        found = links.named(main, what, cluster)
+    except ClusterError as error:
+        cluster, why_not = None, str(error)
+        found = links.named(main, what, None)
+    version, back = _backward(context, found.version if found else what, released=found is not None)
+    found = found or links.Named(links.of_version(main, version))
+    return Chain(links=(*back, *links.forward(main, found, cluster, why_not)))
+
+
+def _backward(context: Context, what: str, *, released: bool) -> tuple[str, tuple[Link, ...]]:
+    """The bundle's version and the links back to its data; a released bundle that is not to be had leaves them open."""
     with tempfile.TemporaryDirectory() as scratch:
-        folder = _find(context, what, Path(scratch))
+        try:
+            folder = _find(context, what, Path(scratch))
+        except TableError as error:
+            if not released:
+                raise
+            return what, (Link(name="bundle", value=what, holds=None, proof=str(error)),)
         made_of = json.loads((folder / "inputs.json").read_text())
         commit = source_commit(context, dvc_hash(folder))
-        links = [_bundle(folder), *_from_commit(context, commit, made_of), _data(context, commit, made_of)]
-    return Chain(links=tuple(links))
+        links = (_bundle(folder), *_from_commit(context, commit, made_of), _data(context, commit, made_of))
+        return bundle.version(folder), links
+
+
+def bundle_of(context: Context, commit: str) -> str:
+    """What DVC calls the bundle that a commit's dvc.lock names, "" for none."""
+    outs = _lock(context, commit).get("stages", {}).get("bundle", {}).get("outs", [])
+    return str(outs[0]["md5"]) if outs else ""
 
 
 def source_commit(context: Context, wanted: str) -> str | None:

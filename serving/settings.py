@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -62,9 +62,17 @@ class Settings(msgspec.Struct, frozen=True):
 
 def read(environment: Mapping[str, str]) -> Settings:
     """Settings from the environment; an empty variable counts as unset. Raises SettingsError."""
-    fields = {field.name: field for field in msgspec.structs.fields(Settings)}
+    return read_as(Settings, environment)
+
+
+_Kind = TypeVar("_Kind", bound=msgspec.Struct)
+
+
+def read_as(kind: type[_Kind], environment: Mapping[str, str]) -> _Kind:
+    """As `read`, for a struct of settings whose every field has a default. Raises SettingsError."""
+    fields = {field.name: field for field in msgspec.structs.fields(kind)}
     named = {name: environment.get(PREFIX + name.upper(), "") for name in fields}
-    return Settings(**{name: _converted(fields[name], text) for name, text in named.items() if text})
+    return kind(**{name: _converted(fields[name], text) for name, text in named.items() if text})
 
 
 def _converted(field: msgspec.structs.FieldInfo, text: str) -> Any:

@@ -1,0 +1,225 @@
+"""Checks of `k8s/releases/`: that machines wrote it, from the commits it names, and what a person may change there."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.config import Frozen, read_settings
+from pipeline.context import Context
+from pipeline.delivery.candidate import bundle_dvc, locked, values
+from pipeline.delivery.git import Repository
+from pipeline.delivery.history import BUNDLE, FILES, HELD, MANIFESTS, RELEASE, Timeline, folder, timeline
+from pipeline.delivery.identity import identity
+from pipeline.delivery.models import DeliveryError, Hold, Release, read_holds, read_release
+from pipeline.delivery.render import render
+
+KEEP = ".gitkeep"
+_MAY = (
+    "by hand only holds, permissions and an earlier release's very files (`git revert`, `flightline rollback`) go "
+    "there; new releases come from `flightline release` and `flightline promote`"
+)
+
+
+class Finding(Frozen):
+    """One thing that is not as it must be, and where."""
+
+    path: str
+    problem: str
+
+    @property
+    def text(self) -> str:
+        """A line for people."""
+        return f"{self.path}: {self.problem}"
+
+
+def check_releases(context: Context) -> tuple[Finding, ...]:
+    """Compare every environment's folder of this work tree with a rendering anew. Raises GitError."""
+    repository = Repository.of(context)
+    return tuple(one for env in context.settings.environments for one in _check_folder(context.root, repository, env))
+
+
+def _check_folder(root: Path, repository: Repository, env: str) -> Iterator[Finding]:
+    there = root / folder(env)
+    files = {path.relative_to(there).as_posix(): path.read_bytes() for path in there.rglob("*") if path.is_file()}
+    for check in (check_names, _check_held, _check_rendered):
+        try:
+            check(repository, env, files)
+        except DeliveryError as error:
+            yield Finding(path=folder(env), problem=str(error))
+            return
+
+
+def check_names(_: Repository, env: str, files: Mapping[str, bytes]) -> None:
+    """Raise DeliveryError unless a release's files are there whole or not at all, with nothing beside them."""
+    if strange := sorted(set(files) - {*FILES, HELD, KEEP}):
+        raise DeliveryError(f"{', '.join(strange)} does not belong there; remove it")
+    missing = [name for name in FILES if name not in files]
+    if missing and len(missing) < len(FILES):
+        raise DeliveryError(f"{', '.join(missing)} missing in {env}; restore the release with `git checkout`")
+
+
+def _check_held(_: Repository, env: str, files: Mapping[str, bytes]) -> None:
+    if HELD in files:
+        read_holds(files[HELD], f"{folder(env)}/{HELD}")
+
+
+def _check_rendered(repository: Repository, env: str, files: Mapping[str, bytes]) -> None:
+    if RELEASE not in files:
+        return
+    release = read_release(files[RELEASE], f"{folder(env)}/{RELEASE}")
+    if not repository.knows(release.source):
+        raise DeliveryError(f"source {release.source[:12]} is not in this clone; fetch all of main's history")
+    with repository.exported(release.source) as tree:
+        check_release(repository, tree, env, files)
+
+
+def check_release(repository: Repository, tree: Path, env: str, files: Mapping[str, bytes]) -> Release:
+    """Raise DeliveryError unless the files are what their source, whose files are in `tree`, renders to."""
+    release = read_release(files[RELEASE], f"{folder(env)}/{RELEASE}")
+    _check_claims(tree, env, release)
+    if files[BUNDLE] != bundle_dvc(locked(repository, release.source)):
+        raise DeliveryError(
+            f"{BUNDLE} is not the bundle that dvc.lock at {release.source[:12]} names; release it again"
+        )
+    rendered = render(tree, env, values(release))
+    if files[MANIFESTS] != rendered:
+        raise DeliveryError(
+            f"{MANIFESTS} is not what {release.source[:12]} renders to: {first_difference(files[MANIFESTS], rendered)}"
+        )
+    return release
+
+
+def _check_claims(tree: Path, env: str, release: Release) -> None:
+    """What release.yaml says of itself that can be computed again."""
+    settings = read_settings(tree)
+    if release.environment != env:
+        raise DeliveryError(
+            f"{RELEASE}: environment {release.environment!r} in the folder of {env!r}; release to {env}"
+        )
+    registry = release.image.partition("@")[0]
+    if registry != settings.registry:
+        raise DeliveryError(f"{RELEASE}: image is from {registry}, the source's settings name {settings.registry}")
+    found = identity(tree, settings.environments, settings.registry, release.version, release.code.inputs)
+    if release.identity != found:
+        raise DeliveryError(
+            f"{RELEASE}: identity {release.identity[:12]}, but {release.source[:12]} makes {found[:12]}; release again"
+        )
+
+
+def first_difference(found: bytes, wanted: bytes) -> str:
+    """The first line that differs, in a sentence with the fix."""
+    ours, theirs = (text.decode(errors="replace").splitlines() for text in (found, wanted))
+    at = next((n for n, (one, other) in enumerate(zip(ours, theirs, strict=False)) if one != other), None)
+    at = min(len(ours), len(theirs)) if at is None else at
+    said, must = (lines[at].strip() if at < len(lines) else "nothing" for lines in (ours, theirs))
+    return f"line {at + 1} is {said!r:.80}, rendered it is {must!r:.80}; change the overlay and release, not this file"
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One environment's folder at a commit."""
+
+    files: Mapping[str, bytes]
+    holds: Mapping[str, Hold]
+
+    @property
+    def release(self) -> tuple[bytes | None, ...]:
+        return tuple(self.files.get(name) for name in FILES)
+
+
+def check_change(context: Context, base: str, head: str, *, prepared: bool = False) -> tuple[Finding, ...]:
+    """What a change from `base` to `head` may not do to k8s/releases/. Raises GitError.
+
+    `prepared` says that a machine made it: then a new release is accepted too, if it is what its source renders to, is
+    not held, and builds on the one it replaces.
+    """
+    repository = Repository.of(context)
+    before, after = (repository.text("rev-parse", "--verify", f"{one}^{{commit}}") for one in (base, head))
+    ancestor = repository.text("merge-base", before, after)
+    return tuple(
+        one
+        for env in _environments(repository, context, ancestor, after)
+        for one in _check_change(repository, env, (before, ancestor, after), prepared=prepared)
+    )
+
+
+def _environments(repository: Repository, context: Context, *commits: str) -> list[str]:
+    """Those of the settings and whatever else has a folder: a fork's settings may have lost one."""
+    listed = {
+        path.rpartition("/")[2]
+        for commit in commits
+        for path in repository.text("ls-tree", "-d", "--name-only", commit, "--", "k8s/releases/").splitlines()
+    }
+    return sorted({*listed, *context.settings.environments})
+
+
+def _check_change(
+    repository: Repository, env: str, commits: tuple[str, str, str], *, prepared: bool
+) -> Iterator[Finding]:
+    base, ancestor, head = commits
+    if repository.tree(ancestor, folder(env)) == repository.tree(head, folder(env)):
+        return
+    try:
+        before, after = (_side(repository, env, commit) for commit in (ancestor, head))
+        check_names(repository, env, after.files)
+        check_holds(before.holds, after.holds)
+        if before.release != after.release and not _was_released(repository, env, base, after):
+            _check_new(repository, env, base, after, prepared=prepared)
+    except DeliveryError as error:
+        yield Finding(path=folder(env), problem=str(error))
+
+
+def _side(repository: Repository, env: str, commit: str) -> _Side:
+    files = repository.files(commit, folder(env))
+    lines = read_holds(files[HELD], f"{folder(env)}/{HELD} at {commit[:12]}") if HELD in files else ()
+    return _Side(files, {line.identity: line for line in lines})
+
+
+def _was_released(repository: Repository, env: str, base: str, after: _Side) -> bool:
+    """Whether main had exactly these files before; having none is how it began."""
+    if not any(after.release):
+        return True
+    earlier = repository.changes(base, folder(env))
+    return any(_side_release(repository, env, commit) == after.release for commit in reversed(earlier))
+
+
+def _side_release(repository: Repository, env: str, commit: str) -> tuple[bytes | None, ...]:
+    return tuple(repository.blobs([f"{commit}:{folder(env)}/{name}" for name in FILES]))
+
+
+def check_holds(before: Mapping[str, Hold], after: Mapping[str, Hold]) -> None:
+    """Raise DeliveryError where a line went, or says another version than it did."""
+    for identity_, line in before.items():
+        now = after.get(identity_)
+        if now is None:
+            raise DeliveryError(
+                f"{HELD}: the line of {identity_[:12]} is gone; `flightline unhold` lets it go, on record"
+            )
+        if now.version != line.version:
+            raise DeliveryError(
+                f"{HELD}: the line of {identity_[:12]} names another version now; restore {line.version[:12]}"
+            )
+
+
+def _check_new(repository: Repository, env: str, base: str, after: _Side, *, prepared: bool) -> None:
+    if not prepared:
+        raise DeliveryError(f"this is no release that {repository.branch} had; {_MAY}")
+    release = read_release(after.files[RELEASE], f"{folder(env)}/{RELEASE}")
+    if not repository.contains(base, release.source):
+        raise DeliveryError(
+            f"{RELEASE}: source {release.source[:12]} is not on {repository.branch}; release from there"
+        )
+    with repository.exported(release.source) as tree:
+        check_release(repository, tree, env, after.files)
+    check_order(repository, timeline(repository, base, env), release)
+
+
+def check_order(repository: Repository, found: Timeline, release: Release) -> None:
+    """Raise DeliveryError where a new release is held, or does not build on the one it replaces."""
+    if why := found.held.get(release.identity):
+        raise DeliveryError(f"identity {release.identity[:12]} is held ({why}); `flightline unhold` it first")
+    if found.release is not None and not repository.contains(release.source, found.release.source):
+        raise DeliveryError(
+            f"source {release.source[:12]} does not build on {found.release.source[:12]}, which is released; close "
+            "this and release the newest commit"
+        )

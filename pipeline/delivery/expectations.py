@@ -1,0 +1,125 @@
+"""How a canary's scores should differ from the stable ones: said before it takes traffic, judged by the analysis.
+
+The distance is Kolmogorov-Smirnov's over the very buckets of the server's `flightline_score` histogram, so that it is
+the figure that Prometheus will give. The traffic is each environment's own: the newest rows for production, the replay
+for the others, which have no users.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from pydantic import Field
+
+from model.contract import Floats
+from pipeline import paths, signature
+from pipeline.config import Frozen, read_yaml, validated
+from pipeline.context import Context
+from pipeline.delivery.models import Expects
+from pipeline.evidence import check_same_meaning
+from pipeline.frames import HOLDOUT, PART, TableError, columns_of, read_rows
+from serving import bundle, replay
+from serving.bundle import Bundle
+from serving.metrics import score_bounds
+from serving.signature import Output, Signature, encode
+
+PRODUCTION = "production"
+REPLAYED = 5000
+CANARY = Path("k8s/base/canary.yaml")
+ANYTHING = 1.0
+_DECIMALS = 4
+
+Columns = Mapping[str, Sequence[Any]]
+
+
+class Canary(Frozen):
+    """What people set for the canary: how far beyond the expected distance its scores may be.
+
+    It covers the noise of few rows: two samples of n rows from one distribution are further apart than .1 in one of
+    370 cases at n = 660, in one of 8 at n = 275.
+    """
+
+    ks_tolerance: float = Field(0.10, gt=0, le=1)
+
+
+def read_canary(root: Path) -> Canary:
+    """The `data` of the ConfigMap `k8s/base/canary.yaml`, or the defaults without one. Raises ConfigError."""
+    path = root / CANARY
+    if not path.is_file():
+        return Canary()
+    document = read_yaml(path)
+    return validated(Canary, document.get("data") if isinstance(document, dict) else document, path)
+
+
+def expect(context: Context, env: str, candidate: Path, released: Path | None) -> Expects:
+    """What analysis in `env` shall hold this candidate to, against what is released there. Raises BundleError.
+
+    Where the released bundle means something else by its score or cannot read the traffic, no distance says anything,
+    and any is allowed.
+    """
+    if released is None:
+        return Expects(released=None, ks=0, max_ks=ANYTHING, rows=0)
+    new, old = bundle.load(candidate), bundle.load(released)
+    if not comparable(new, old):
+        return Expects(released=old.version, ks=ANYTHING, max_ks=ANYTHING, rows=0)
+    columns = traffic(context, env, new)
+    distance = round(bucket_distance(new.signature.output, _scores(new, columns), _scores(old, columns)), _DECIMALS)
+    most = min(ANYTHING, round(distance + read_canary(context.root).ks_tolerance, _DECIMALS))
+    return Expects(released=old.version, ks=distance, max_ks=most, rows=len(next(iter(columns.values()))))
+
+
+def comparable(new: Bundle, old: Bundle) -> bool:
+    """Whether both read the same columns in the same way and score in the same unit and range."""
+    same_scale = _scale(new.signature.output) == _scale(old.signature.output)
+    return same_scale and _same_meaning(old.signature, new.signature)
+
+
+def _same_meaning(theirs: Signature, ours: Signature) -> bool:
+    """Whether a bundle of the one signature reads rows of the other as what they are."""
+    try:
+        check_same_meaning(theirs, ours)
+    except TableError:
+        return False
+    return True
+
+
+def _scale(output: Output) -> tuple[Any, ...]:
+    return output.unit, output.minimum, output.maximum
+
+
+def bucket_distance(output: Output, one: Floats, other: Floats) -> float:
+    """The largest difference of cumulative shares over the score histogram's buckets: 0 alike, 1 apart."""
+    bounds = score_bounds(output)
+    return float(np.abs(_cumulative(one, bounds) - _cumulative(other, bounds)).max())
+
+
+def _cumulative(scores: Floats, bounds: Sequence[float]) -> Floats:
+    """Per bound, the share of scores that are not above it: as Histogram counts, inclusive."""
+    return np.searchsorted(np.sort(scores), np.asarray(bounds), side="right") / len(scores)
+
+
+def traffic(context: Context, env: str, candidate: Bundle) -> Columns:
+    """Request columns as `env` will see them: held-out rows for production, where they are here, else the replay's."""
+    rows = context.root / paths.ROWS
+    if env == PRODUCTION and rows.is_file():
+        frame = read_rows(rows, context.model.schema)
+        held_out = frame[frame[PART] == HOLDOUT]
+        if len(held_out) and _same_meaning(
+            candidate.signature, signature.of_model(context.model.card, context.model.schema)
+        ):
+            return columns_of(held_out, candidate.signature.names)
+    return replayed(candidate)
+
+
+def replayed(candidate: Bundle) -> Columns:
+    """The first rows that the replay of this bundle sends."""
+    reference = msgspec.json.decode((candidate.path / "reference.json").read_bytes())
+    sent = list(islice(replay.rows(candidate.signature, reference), REPLAYED))
+    return {name: [row[name] for row in sent] for name in candidate.signature.names}
+
+
+def _scores(one: Bundle, columns: Columns) -> Floats:
+    return one.score(encode(one.signature, columns))

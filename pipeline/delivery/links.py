@@ -1,0 +1,213 @@
+"""The chain from a bundle forward: image, signature, release commit, running pods. `pipeline.trace` goes backward."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+import yaml
+
+from pipeline import image as images
+from pipeline import oci
+from pipeline.context import Context
+from pipeline.delivery.cluster import SERVER, Cluster, ClusterError, Json, Names
+from pipeline.delivery.git import Repository
+from pipeline.delivery.history import BUNDLE, MANIFESTS, RELEASE, folder, timeline
+from pipeline.delivery.models import DeliveryError, Release, read_release
+from pipeline.delivery.render import images as images_in
+from pipeline.delivery.status import digest_of, main_of
+from pipeline.oci import ImageError
+from pipeline.trace import Link, bundle_of
+
+_POD = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """One release on main: the environment, the commit that wrote it, and its files there."""
+
+    env: str
+    commit: str
+    release: Release
+    manifests: bytes
+    bundle: str
+
+
+@dataclass(frozen=True)
+class Named:
+    """What `flightline trace` was asked about, as releases of one version; `pod` is None unless it was a pod."""
+
+    releases: tuple[Deployed, ...]
+    pod: str | None = None
+
+    @property
+    def version(self) -> str:
+        """The bundle's version."""
+        return self.releases[0].release.version
+
+
+@dataclass(frozen=True)
+class Main:
+    """Main as it is now; `repository` and `commit` are None where git cannot tell."""
+
+    context: Context
+    repository: Repository | None
+    commit: str | None
+
+    @classmethod
+    def of(cls, context: Context) -> "Main":
+        """Fetched, or as of the last fetch."""
+        repository, commit, _ = main_of(context)
+        return cls(context, repository, commit)
+
+    @property
+    def environments(self) -> tuple[str, ...]:
+        """Those of the settings."""
+        return self.context.settings.environments
+
+    def namespace(self, env: str) -> str:
+        """Where an environment's pods are."""
+        return Names.of(self.context.settings, env).namespace
+
+
+def named(main: Main, what: str, cluster: Cluster | None) -> Named | None:
+    """The releases that an environment, a digest or a pod names; None where it is none of these.
+
+    Raises DeliveryError where it is one, and main has no such release.
+    """
+    if what in main.environments:
+        return _of_environment(main, what)
+    if oci.DIGEST.fullmatch(what):
+        return Named(_with_digest(main, what))
+    pod = _pod(main, what, cluster) if cluster is not None and _POD.fullmatch(what.rpartition("/")[2]) else None
+    return Named(_with_digest(main, digest_of(pod)), str(pod["metadata"]["name"])) if pod is not None else None
+
+
+def of_version(main: Main, version: str) -> tuple[Deployed, ...]:
+    """The newest release of this version in each environment."""
+    return tuple(_newest(main, lambda release: release.version == version))
+
+
+def forward(main: Main, found: Named, cluster: Cluster | None, why_not: str) -> Iterator[Link]:
+    """Every link from the image on. `why_not` says why there is no cluster to ask."""
+    if not found.releases:
+        yield Link(name="release", value="none yet", holds=None, proof="no release on main names this bundle")
+    for digest in dict.fromkeys(one.release.digest for one in found.releases):
+        one = next(one for one in found.releases if one.release.digest == digest)
+        yield _image(one.release)
+        yield Link(name="signature", value="unsigned", holds=None, proof="images are not signed yet")
+    for one in found.releases:
+        yield from _release(main, one)
+        yield from _pods(main, one, found.pod, cluster, why_not)
+
+
+def _of_environment(main: Main, env: str) -> Named:
+    newest = next(_releases(main, env), None)
+    if newest is None:
+        raise DeliveryError(f"{env} has no release on main yet")
+    return Named((newest,))
+
+
+def _with_digest(main: Main, digest: str) -> tuple[Deployed, ...]:
+    found = tuple(_newest(main, lambda release: release.digest == digest))
+    if not found:
+        raise DeliveryError(f"no release on main has image digest {digest or '(none: a tag)'}")
+    return found
+
+
+def _newest(main: Main, wanted: Any) -> Iterator[Deployed]:
+    """Per environment, the newest release that is wanted."""
+    for env in main.environments:
+        yield from (one for one in [next((one for one in _releases(main, env) if wanted(one.release)), None)] if one)
+
+
+def _releases(main: Main, env: str) -> Iterator[Deployed]:
+    """Every release of an environment, newest first; one that cannot be read is left out."""
+    if main.repository is None or main.commit is None:
+        return
+    found = timeline(main.repository, main.commit, env)
+    for commit, release in found.releases():
+        # What stands is read as it stands, so that a change by hand after its commit is seen.
+        at = main.commit if release.identity == found.identity else commit
+        try:
+            yield _deployed(main.repository, env, commit, at)
+        except (DeliveryError, KeyError, TypeError):
+            continue
+
+
+def _deployed(repository: Repository, env: str, commit: str, at: str) -> Deployed:
+    files = repository.files(at, folder(env))
+    release = read_release(files[RELEASE], f"{at}:{folder(env)}/{RELEASE}")
+    made = str(yaml.safe_load(files[BUNDLE])["outs"][0]["md5"])
+    return Deployed(env, commit, release, files[MANIFESTS], made)
+
+
+def _image(release: Release) -> Link:
+    """The image in the registry, by its digest, holds this bundle on this code image."""
+    try:
+        found = images.inspect(release.image)
+    except ImageError as error:
+        unreachable = isinstance(error.__cause__, requests.RequestException)
+        return Link(name="image", value=release.digest, holds=None if unreachable else False, proof=str(error))
+    if found.bundle != release.version:
+        proof = f"it holds bundle {found.bundle[:12] or 'none'}, the release says {release.version[:12]}"
+    elif found.code != release.code.image:
+        proof = f"it is built on {found.code[:19] or 'nothing'}, the release says {release.code.image[:19]}"
+    else:
+        return Link(
+            name="image", value=release.digest, holds=True, proof="holds this bundle on the release's code image"
+        )
+    return Link(name="image", value=release.digest, holds=False, proof=proof)
+
+
+def _release(main: Main, one: Deployed) -> Iterator[Link]:
+    """The release's own files agree, and its source made the bundle that it names."""
+    used = sorted(set(images_in(list(yaml.safe_load_all(one.manifests)))))
+    holds, runs = used == [one.release.image], ", ".join(name.rpartition("@")[2][:19] for name in used) or "no image"
+    yield Link(name="manifests", value=one.release.digest, holds=holds, proof=f"{one.env}: run {runs}")
+    source = one.release.source
+    holds = bundle_of(main.context, source) == one.bundle
+    proof = f"{one.env}: source {source[:12]} {'made' if holds else 'did not make'} the bundle that it names"
+    yield Link(name="release", value=one.commit, holds=holds, proof=proof)
+
+
+def _pods(main: Main, one: Deployed, only: str | None, cluster: Cluster | None, why_not: str) -> Iterator[Link]:
+    """Each pod that asks for the image runs its very digest."""
+    try:
+        pods = _running(main, one, only, cluster)
+    except ClusterError as error:
+        pods, why_not = None, str(error)
+    if pods is None:
+        yield Link(name="pods", value=one.env, holds=None, proof=why_not)
+        return
+    if not pods:
+        yield Link(name="pods", value=one.env, holds=None, proof="no pod here asks for this image")
+    for pod in pods:
+        runs = _runs(pod)
+        proof = f"{one.env}: runs {runs[:19] or 'nothing yet'}"
+        holds = runs == one.release.digest if runs else None
+        yield Link(name="pod", value=str(pod["metadata"]["name"]), holds=holds, proof=proof)
+
+
+def _running(main: Main, one: Deployed, only: str | None, cluster: Cluster | None) -> Sequence[Json] | None:
+    if cluster is None:
+        return None
+    pods = cluster.items(f"/api/v1/namespaces/{main.namespace(one.env)}/pods", SERVER)
+    named = [pod for pod in pods if only in (None, pod["metadata"]["name"])]
+    return [pod for pod in named if digest_of(pod) == one.release.digest]
+
+
+def _runs(pod: Json) -> str:
+    """The digest that the node says it runs, "" before it has started."""
+    started = pod.get("status", {}).get("containerStatuses") or [{}]
+    return str(started[0].get("imageID", "")).rpartition("@")[2]
+
+
+def _pod(main: Main, what: str, cluster: Cluster) -> Json | None:
+    """The pod of that name, as POD or ENVIRONMENT/POD."""
+    env, _, name = what.rpartition("/")
+    for one in [env] if env else main.environments:
+        if found := cluster.pod(main.namespace(one), name):
+            return found
+    return None

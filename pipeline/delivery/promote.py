@@ -1,0 +1,111 @@
+"""promote: what one environment runs, on a branch that would bring it to the next; people merge it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline import paths, production
+from pipeline.context import Context
+from pipeline.delivery import words
+from pipeline.delivery.candidate import values
+from pipeline.delivery.checks import check_release
+from pipeline.delivery.git import Repository
+from pipeline.delivery.history import BUNDLE, MANIFESTS, RELEASE, Timeline, folder, timeline
+from pipeline.delivery.models import DeliveryError, Expects, Release, write_release
+from pipeline.delivery.push import Change, Decision, How, Outcome, Say, Settled, deliver
+from pipeline.delivery.release import Expect, Expectations, known_environment, measured
+from pipeline.delivery.render import render
+from pipeline.dvcfiles import dvc_hash
+
+
+def promote(context: Context, env: str, how: How, say: Say, expect: Expect | None = None) -> Outcome:
+    """Prepare the branch that brings to `env` ("": the second environment) what the one before it has on main.
+
+    Raises DeliveryError, GitError, UnavailableError.
+    """
+    if how.push:
+        raise DeliveryError("promote takes no --push: production changes by a pull request that people merge")
+    before, target = between(context, env)
+    promoting = Promoting(context, Repository.of(context), before, target, expect or measured, say)
+    return deliver(promoting.repository, target, promoting.plan, how, say)
+
+
+def between(context: Context, env: str) -> tuple[str, str]:
+    """(from, to): `env` and the environment before it; "" is the second. Raises DeliveryError."""
+    first, *later = context.settings.environments
+    if not later:
+        raise DeliveryError(f"pyproject.toml names one environment, {first}: there is nothing to promote to")
+    target = known_environment(context, env or later[0])
+    if target == first:
+        raise DeliveryError(f"{first} is reached by `flightline release`; promote goes to {', '.join(later)}")
+    return context.settings.environments[context.settings.environments.index(target) - 1], target
+
+
+@dataclass(frozen=True)
+class Promoting:
+    """A way from one environment to the next."""
+
+    context: Context
+    repository: Repository
+    before: str
+    env: str
+    expect: Expect
+    say: Say
+
+    def plan(self, main: str) -> Decision:
+        """What to do, on main as it is. Raises DeliveryError where the release to promote is not what it says."""
+        origin, target = (timeline(self.repository, main, env) for env in (self.before, self.env))
+        if origin.release is None:
+            return Settled("nothing", f"{self.before} has no release yet; `flightline release` makes one")
+        forward = target.release is None or self.repository.contains(origin.release.source, target.release.source)
+        return decide(origin, target, forward=forward) or self._change(main, origin.release, target)
+
+    def _change(self, main: str, release: Release, target: Timeline) -> Change:
+        files = self.repository.files(main, folder(self.before))
+        self.say(f"{self.env}: rendering at {release.source[:12]}")
+        with self.repository.exported(release.source) as tree:
+            check_release(self.repository, tree, self.before, files)
+            promoted = release.model_copy(update={"environment": self.env, "expects": self._expects(main, target)})
+            rendered = render(tree, self.env, values(promoted))
+        return Change(
+            env=self.env,
+            identity=promoted.identity,
+            version=promoted.version,
+            files={MANIFESTS: rendered, RELEASE: write_release(promoted), BUNDLE: files[BUNDLE]},
+            message=words.released("promote", promoted, target.release),
+            branch=f"promote/{promoted.identity[:12]}",
+        )
+
+    def _expects(self, main: str, target: Timeline) -> Expects:
+        with self._bundle(main) as bundle:
+            return Expectations(self.context, bundle, self.expect).against(main, target)
+
+    @contextmanager
+    def _bundle(self, main: str) -> Iterator[Path]:
+        """The bundle to promote: this checkout's where it is the one, else what the trusted remote gives."""
+        here = self.context.root / paths.BUNDLE
+        if here.is_dir() and dvc_hash(here) == production.named_bundle(self.context, main, self.before):
+            yield here
+        else:
+            with production.lent(self.context, main, self.before) as lent:
+                yield lent
+
+
+def decide(origin: Timeline, target: Timeline, *, forward: bool) -> Settled | None:
+    """Why there is nothing to promote, or None. `forward`: the release builds on what the target has."""
+    identity = origin.identity
+    if identity == target.identity:
+        return Settled("nothing", f"{target.env} has identity {identity[:12]} already", identity)
+    for one in (target, origin):
+        if why := one.held.get(identity):
+            fix = f"`flightline unhold --env {one.env} {identity[:12]} --reason ...` lets it go"
+            return Settled("refused", f"identity {identity[:12]} is held in {one.env} ({why}); {fix}", identity)
+    if not forward:
+        return Settled(
+            "refused",
+            f"{origin.env}'s release does not build on {target.env}'s; release the newest commit to {origin.env}, or "
+            f"take {target.env} back by `flightline rollback --env {target.env} --to RELEASE`",
+            identity,
+        )
+    return None

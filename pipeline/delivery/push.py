@@ -1,0 +1,163 @@
+"""From a plan to a commit on main or on a branch. What moved meanwhile is fetched, and everything decided anew."""
+
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.config import Frozen
+from pipeline.delivery.git import Repository
+from pipeline.delivery.history import folder
+from pipeline.errors import GitError, UnavailableError
+
+ATTEMPTS = 10
+UNMOVED = 2  # refusals in a row that no move of main explains: another push may be half done
+_LONGEST = 2.0
+
+Say = Callable[[str], None]
+Ending = Literal["pushed", "prepared", "shown", "nothing", "refused"]
+
+
+@dataclass(frozen=True)
+class How:
+    """Where a commit goes: to main (`push`), to a branch (a name, "" for the change's own), or nowhere (`dry_run`)."""
+
+    push: bool = False
+    branch: str = ""
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class Settled:
+    """Nothing to write: it is so already, or must not be. `identity` is what was asked for, where that is known."""
+
+    ending: Literal["nothing", "refused"]
+    reason: str
+    identity: str | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """What one commit writes in an environment's folder (None removes a file), and what it is called."""
+
+    env: str
+    identity: str
+    version: str
+    files: Mapping[str, bytes | None]
+    message: str
+    branch: str
+
+
+Decision = Settled | Change
+Plan = Callable[[str], Decision]
+
+
+class Outcome(Frozen):
+    """What came of it. `commit` and `branch` are those pushed; `diff` is given for a dry run."""
+
+    outcome: Ending
+    environment: str
+    reason: str
+    identity: str | None = None
+    version: str | None = None
+    commit: str | None = None
+    branch: str | None = None
+    diff: str | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """1 where it was refused."""
+        return int(self.outcome == "refused")
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        return f"{self.outcome}: {self.reason}" + (f"\n\n{self.diff}" if self.diff else "")
+
+
+def deliver(repository: Repository, env: str, plan: Plan, how: How, say: Say) -> Outcome:
+    """Decide on main as it is now, write, push; where main moved, again. Raises GitError, UnavailableError."""
+    unmoved = 0
+    for attempt in range(ATTEMPTS):
+        say(f"{env}: reading {repository.branch}")
+        main = repository.fetch()
+        decided = plan(main)
+        if isinstance(decided, Settled):
+            return Outcome(outcome=decided.ending, environment=env, reason=decided.reason, identity=decided.identity)
+        commit = repository.commit(main, paths_of(decided), decided.message)
+        if how.dry_run or not how.push:
+            return _beside(repository, decided, main, commit, how)
+        say(f"{env}: pushing {commit[:12]}")
+        said = repository.push(commit, repository.branch)
+        if said is None:
+            return _ended("pushed", decided, commit, repository.branch)
+        unmoved = unmoved + 1 if repository.fetch() == main else 0
+        if unmoved > UNMOVED:
+            raise GitError(
+                f"{repository.branch} takes no push: {said}; where it is protected, prepare a branch instead"
+            )
+        _wait(attempt)
+    raise UnavailableError(f"{repository.branch} moved {ATTEMPTS} times while this was pushed; run it again")
+
+
+def paths_of(change: Change) -> dict[str, bytes | None]:
+    """The change's files by their path in the repository."""
+    return {f"{folder(change.env)}/{name}": data for name, data in change.files.items()}
+
+
+def _beside(repository: Repository, change: Change, main: str, commit: str, how: How) -> Outcome:
+    """Leave main alone: show the commit, or prepare its branch."""
+    if not how.dry_run:
+        return _prepare(repository, change, main, commit, how.branch or change.branch)
+    diff = repository.diff(main, commit)
+    return _outcome("shown", change, f"{_subject(change)}; nothing was written", diff=diff)
+
+
+def _prepare(repository: Repository, change: Change, main: str, commit: str, branch: str) -> Outcome:
+    """Push the branch, unless it says the same already; what it said before is replaced, if nobody else moved it."""
+    tip = repository.tip(branch)
+    if tip is not None and _says_the_same(repository, change.env, main, commit, branch, tip):
+        return _ended("prepared", change, tip, branch)
+    said = repository.push(commit, branch, tip, replace=True)
+    if said is not None and repository.tip(branch) != commit:
+        raise GitError(f"branch {branch} takes no push: {said}; if somebody else just prepared it, run this again")
+    return _ended("prepared", change, commit, branch)
+
+
+def _says_the_same(repository: Repository, env: str, main: str, commit: str, branch: str, tip: str) -> bool:
+    """Whether the branch would still merge to exactly what this commit makes."""
+    repository.bring(branch)
+    base = repository.text("merge-base", tip, main)
+    where = folder(env)
+    unmoved = repository.tree(base, where) == repository.tree(main, where)
+    return unmoved and repository.tree(tip, where) == repository.tree(commit, where)
+
+
+def _ended(ending: Ending, change: Change, commit: str, branch: str) -> Outcome:
+    return _outcome(ending, change, f"{_subject(change)} ({commit[:12]} on {branch})", commit=commit, branch=branch)
+
+
+def _outcome(
+    ending: Ending, change: Change, reason: str, *, commit: str | None = None, branch: str | None = None, diff: str = ""
+) -> Outcome:
+    return Outcome(
+        outcome=ending,
+        environment=change.env,
+        reason=reason,
+        identity=change.identity,
+        version=change.version,
+        commit=commit,
+        branch=branch,
+        diff=diff or None,
+    )
+
+
+def _subject(change: Change) -> str:
+    return change.message.partition("\n")[0]
+
+
+def _wait(attempt: int) -> None:
+    """Up to twice as long each time, by chance, so that two who collided do not again."""
+    most = min(_LONGEST, 0.1 * 2**attempt)
+    time.sleep(most * secrets.randbelow(1000) / 1000)

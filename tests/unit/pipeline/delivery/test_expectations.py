@@ -1,0 +1,167 @@
+"""What the canary is expected to look like, against real bundles and the histogram of the real server."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import requests
+import yaml
+
+from pipeline.config import ConfigError
+from pipeline.context import Context
+from pipeline.delivery import expectations
+from pipeline.frames import write_rows
+from serving import bundle
+from serving.signature import Output
+from tests import bundles, servers
+
+PROJECT = Path(__file__).resolve().parents[4]
+REFERENCE = {"features": {"temp": {"type": "number", "nulls": 0, "edges": [0.0, 60.0, 120.0], "counts": [70, 30]}}}
+MINUTES = msgspec.structs.replace(bundles.SIGNATURE, task="regression", output=Output("delay", unit="min"))
+
+
+def made(path: Path, bias: float = 0.0, signature: Any = bundles.SIGNATURE) -> Path:
+    """A bundle whose scores move with `bias`, and whose reference describes one column."""
+    bundles.write(path, signature=signature, model=bundles.graph(signature, [0.02, 0.001, 0.2, -0.1], bias))
+    (path / "reference.json").write_text(json.dumps(REFERENCE))
+    bundle.seal(path)
+    return path
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    """A checkout with a model and no rows."""
+    root = tmp_path / "checkout"
+    root.mkdir()
+    for name in ("params.yaml", "pyproject.toml"):
+        shutil.copy(PROJECT / name, root)
+    return Context(root)
+
+
+def set_canary(context: Context, **data: str) -> None:
+    path = context.root / expectations.CANARY
+    path.parent.mkdir(parents=True)
+    path.write_text(yaml.safe_dump({"kind": "ConfigMap", "data": data}))
+
+
+def test_first_release_is_held_to_nothing(context: Context, tmp_path: Path) -> None:
+    found = expectations.expect(context, "staging", made(tmp_path / "new"), None)
+    assert (found.released, found.ks, found.max_ks, found.rows) == (None, 0, 1, 0)
+
+
+def test_equal_scores_leave_the_tolerance(context: Context, tmp_path: Path) -> None:
+    found = expectations.expect(context, "staging", made(tmp_path / "new"), made(tmp_path / "old"))
+    assert (found.ks, found.max_ks, found.rows) == (0, 0.10, 5000)
+    assert found.released == bundle.version(tmp_path / "old")
+
+
+@pytest.mark.parametrize("signature", [bundles.SIGNATURE, MINUTES], ids=["probability", "minutes without limits"])
+def test_expected_distance_is_the_one_in_the_servers_histograms(
+    context: Context, tmp_path: Path, signature: Any
+) -> None:
+    new, old = made(tmp_path / "new", -1.0, signature), made(tmp_path / "old", -1.5, signature)
+    found = expectations.expect(context, "staging", new, old)
+    columns = expectations.replayed(bundle.load(new))
+    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    seen = np.abs(np.array(buckets(new, rows)) - np.array(buckets(old, rows))).max()
+    assert found.ks == pytest.approx(seen, abs=1e-4)
+    assert 0.05 < found.ks < 1
+    assert found.max_ks == pytest.approx(found.ks + 0.10)
+
+
+def buckets(path: Path, rows: list[dict[str, Any]]) -> list[float]:
+    """Cumulative shares of the score histogram after a real server scored the rows."""
+    with servers.running(path) as server:
+        assert requests.post(f"{server.url}/predict", json=rows, timeout=60).status_code == 200
+        text = requests.get(f"{server.url}/metrics", timeout=60).text
+    counts = [float(one) for one in re.findall(r"^flightline_score_bucket\{.*\} (\d+)$", text, flags=re.MULTILINE)]
+    return [one / counts[-1] for one in counts]
+
+
+def test_score_on_a_bound_belongs_to_that_bucket() -> None:
+    """As in the server's histogram, whose bounds are inclusive."""
+    probability = bundles.SIGNATURE.output
+    assert expectations.bucket_distance(probability, np.array([0.05]), np.array([0.06])) == 1
+    assert expectations.bucket_distance(probability, np.array([0.051]), np.array([0.1])) == 0
+
+
+def test_shifted_scores_may_differ_as_much_as_foreseen_and_never_more_than_all(
+    context: Context, tmp_path: Path
+) -> None:
+    found = expectations.expect(context, "staging", made(tmp_path / "new", 40), made(tmp_path / "old", -40))
+    assert (found.ks, found.max_ks) == (1, 1)
+
+
+def test_people_set_the_tolerance(context: Context, tmp_path: Path) -> None:
+    set_canary(context, ks_tolerance="0.25")
+    assert expectations.expect(context, "staging", made(tmp_path / "new"), made(tmp_path / "old")).max_ks == 0.25
+
+
+@pytest.mark.parametrize("data", [{"ks_tolerance": "0"}, {"ks_tolerance": "1.5"}, {"ks_tolerence": "0.1"}])
+def test_tolerance_that_cannot_be_used_is_refused_by_file_and_field(context: Context, data: dict[str, str]) -> None:
+    set_canary(context, **data)
+    with pytest.raises(ConfigError, match=r"canary.yaml: ks_tol"):
+        expectations.read_canary(context.root)
+
+
+@pytest.mark.parametrize(
+    "output",
+    [Output("delay", unit="h"), Output("delay", unit="min", minimum=0, maximum=60)],
+    ids=["another unit", "another range"],
+)
+def test_scores_of_another_meaning_have_no_distance(context: Context, tmp_path: Path, output: Output) -> None:
+    other = msgspec.structs.replace(MINUTES, output=output)
+    new, old = made(tmp_path / "new", signature=other), made(tmp_path / "old", signature=MINUTES)
+    found = expectations.expect(context, "staging", new, old)
+    assert (found.ks, found.max_ks, found.rows) == (1, 1, 0)
+
+
+def test_columns_in_another_unit_have_no_distance(context: Context, tmp_path: Path) -> None:
+    celsius = msgspec.structs.replace(bundles.SIGNATURE.inputs[0], unit="°C")
+    changed = msgspec.structs.replace(bundles.SIGNATURE, inputs=(celsius, *bundles.SIGNATURE.inputs[1:]))
+    new, old = made(tmp_path / "new", signature=changed), made(tmp_path / "old")
+    assert expectations.expect(context, "staging", new, old).max_ks == 1
+
+
+def flights(tmp_path: Path, context: Context) -> Path:
+    """A bundle of the checkout's own model."""
+    from pipeline import signature
+
+    described = signature.of_model(context.model.card, context.model.schema)
+    width = len(described.inputs)
+    bundles.write(tmp_path / "flights", signature=described, model=bundles.graph(described, [0.001] * width))
+    return tmp_path / "flights"
+
+
+def write_held_out(context: Context, path: Path, count: int) -> None:
+    import pandas as pd
+
+    schema = context.model.schema
+    example = {one.name: one.example for one in bundle.load(path).signature.inputs}
+    row = dict.fromkeys((*schema.key, schema.block), "2013-03-30") | example | {schema.label: 0.0}
+    parts = ["holdout"] * count + ["train"] * 5
+    write_rows(pd.DataFrame([{**row, "part": part} for part in parts]), context.root / "build/rows/rows.csv")
+
+
+def test_production_is_held_to_the_held_out_rows_and_staging_to_its_replay(context: Context, tmp_path: Path) -> None:
+    path = flights(tmp_path, context)
+    write_held_out(context, path, 7)
+    assert expectations.expect(context, "production", path, path).rows == 7
+    assert expectations.expect(context, "staging", path, path).rows == expectations.REPLAYED
+
+
+def test_production_is_held_to_the_replay_where_the_rows_are_not_here(context: Context, tmp_path: Path) -> None:
+    """A rollback in a fresh clone needs no training data."""
+    path = flights(tmp_path, context)
+    assert expectations.expect(context, "production", path, path).rows == expectations.REPLAYED
+
+
+def test_rows_of_another_model_are_not_taken_for_this_ones_traffic(context: Context, tmp_path: Path) -> None:
+    write_held_out(context, flights(tmp_path, context), 7)
+    path = made(tmp_path / "toy")
+    assert expectations.expect(context, "production", path, path).rows == expectations.REPLAYED
