@@ -1,0 +1,196 @@
+"""`flightline release | promote | rollback | hold | unhold` and `flightline check`: the git side of delivery."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+delivery = typer.Typer()
+check = typer.Typer(
+    help="Check what machines wrote to k8s/releases/, and what people change there.", no_args_is_help=True
+)
+
+_AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program instead of text for a person.")]
+_Push = Annotated[bool, typer.Option("--push", help="Push to main; without it a branch is prepared and pushed.")]
+_Branch = Annotated[str, typer.Option("--branch", help="The branch to prepare; it has a name of its own without this.")]
+_DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the commit's diff and write nothing.")]
+_Env = Annotated[str, typer.Option("--env", help="The environment.")]
+_Reason = Annotated[str, typer.Option("--reason", help="Why, for the record.")]
+_Identity = Annotated[str, typer.Argument(help="An identity or version, 7 characters or more of it.")]
+
+
+@delivery.command(help="Release HEAD's bundle, in an image by digest: rendered manifests as one commit on main.")
+def release(
+    image: Annotated[str, typer.Option("--image", help="REGISTRY@sha256:..., as `flightline image append` says.")],
+    *,
+    env: Annotated[
+        str, typer.Option("--env", help="The first environment of pyproject.toml, which is the default.")
+    ] = "",
+    push: _Push = False,
+    branch: _Branch = "",
+    dry_run: _DryRun = False,
+    as_json: _AsJson = False,
+) -> int:
+    """Exit 0 released or released already, 1 refused."""
+    from pipeline.delivery.release import Wanted
+    from pipeline.delivery.release import release as run
+
+    with _alone() as say:
+        found = run(_context(), Wanted(image, env), _how(branch, push=push, dry_run=dry_run), say)
+    return _show(found, as_json=as_json)
+
+
+@delivery.command(help="Prepare the branch that brings what one environment has on main to the next one.")
+def promote(
+    *,
+    env: Annotated[str, typer.Option("--env", help="Where to; the second environment of pyproject.toml.")] = "",
+    push: Annotated[bool, typer.Option("--push", hidden=True)] = False,
+    branch: _Branch = "",
+    dry_run: _DryRun = False,
+    as_json: _AsJson = False,
+) -> int:
+    """Exit 0 prepared or promoted already, 1 refused."""
+    from pipeline.delivery.promote import promote as run
+
+    with _progress() as say:
+        found = run(_context(), env, _how(branch, push=push, dry_run=dry_run), say)
+    return _show(found, as_json=as_json)
+
+
+@delivery.command(
+    help="Go back to an earlier release: its very files as a new commit, and a hold on what they replace."
+)
+def rollback(  # noqa: PLR0913 - an option each
+    env: _Env,
+    *,
+    to: Annotated[str, typer.Option("--to", help="Identity, version or commit on main, 7 characters or more.")] = "",
+    aborted: Annotated[
+        str, typer.Option("--aborted", help="Go back from this identity, if it is still released.")
+    ] = "",
+    reason: _Reason = "",
+    push: _Push = False,
+    branch: _Branch = "",
+    dry_run: _DryRun = False,
+    as_json: _AsJson = False,
+) -> int:
+    """Exit 0 rolled back or nothing to do, 1 refused."""
+    from pipeline.delivery import rollback as back
+
+    if bool(to) == bool(aborted):
+        raise typer.BadParameter("give one of --to RELEASE and --aborted IDENTITY")
+    how = _how(branch, push=push, dry_run=dry_run)
+    with _progress() as say:
+        if to:
+            found = back.rollback(_context(), env, to, reason, how, say)
+        else:
+            found = back.revert_aborted(_context(), env, aborted, reason, how, say)
+    return _show(found, as_json=as_json)
+
+
+@delivery.command(help="Hold an identity: release, promote and rollback refuse it.")
+def hold(
+    identity: _Identity,
+    env: _Env,
+    reason: _Reason,
+    *,
+    push: _Push = False,
+    branch: _Branch = "",
+    dry_run: _DryRun = False,
+    as_json: _AsJson = False,
+) -> int:
+    """One line in held.yaml."""
+    from pipeline.delivery.hold import hold as run
+
+    with _progress() as say:
+        found = run(_context(), env, identity, reason, _how(branch, push=push, dry_run=dry_run), say)
+    return _show(found, as_json=as_json)
+
+
+@delivery.command(help="Let a held identity go: the permission is recorded in held.yaml.")
+def unhold(
+    identity: _Identity,
+    env: _Env,
+    reason: _Reason,
+    *,
+    push: _Push = False,
+    branch: _Branch = "",
+    dry_run: _DryRun = False,
+    as_json: _AsJson = False,
+) -> int:
+    """One line in held.yaml."""
+    from pipeline.delivery.hold import unhold as run
+
+    with _progress() as say:
+        found = run(_context(), env, identity, reason, _how(branch, push=push, dry_run=dry_run), say)
+    return _show(found, as_json=as_json)
+
+
+@check.command(help="Render every release of this tree anew from the source it names, and compare.")
+def releases() -> int:
+    """Exit 1 where one differs."""
+    from pipeline.delivery.checks import check_releases
+
+    return _findings(check_releases(_context()), "releases are what their sources render to")
+
+
+@check.command(help="Check what BASE..HEAD changes in k8s/releases/.")
+def change(
+    base: Annotated[str, typer.Argument(help="The commit on main.")],
+    head: Annotated[str, typer.Argument(help="The commit that would be merged.")] = "HEAD",
+    *,
+    prepared: Annotated[
+        bool, typer.Option("--prepared", help="`flightline` made this branch: a sound new release is accepted.")
+    ] = False,
+) -> int:
+    """Exit 1 where it does what only machines may."""
+    from pipeline.delivery.checks import check_change
+
+    return _findings(check_change(_context(), base, head, prepared=prepared), "nothing that may not be changed")
+
+
+def _findings(found: Any, sound: str) -> int:
+    for one in found:
+        typer.echo(one.text, err=True)
+    if not found:
+        typer.echo(sound)
+    return int(bool(found))
+
+
+def _how(branch: str, *, push: bool, dry_run: bool) -> Any:
+    from pipeline.delivery.push import How
+
+    if push and branch:
+        raise typer.BadParameter("give one of --push and --branch")
+    return How(push=push, branch=branch, dry_run=dry_run)
+
+
+def _show(outcome: Any, *, as_json: bool) -> int:
+    typer.echo(outcome.model_dump_json() if as_json else outcome.text)
+    code: int = outcome.exit_code
+    return code
+
+
+def _context() -> Any:
+    from pipeline.context import Context
+
+    return Context(Path.cwd())
+
+
+def _progress() -> Any:
+    from pipeline.progress import progress
+
+    return progress()
+
+
+def _alone() -> Any:
+    """Progress, while no other run changes build/."""
+    from contextlib import contextmanager
+
+    from pipeline.lock import exclusive
+
+    @contextmanager
+    def held() -> Any:
+        with _progress() as say, exclusive(Path.cwd(), say):
+            yield say
+
+    return held()
