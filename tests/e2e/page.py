@@ -20,7 +20,8 @@ td.n{text-align:right;font-variant-numeric:tabular-nums}.bad{color:#b3261e}.good
 def render(folder: Path) -> Path:
     """From folder/timeline.json and folder/traffic.jsonl to folder/index.html."""
     story = json.loads((folder / "timeline.json").read_text())
-    traffic = [json.loads(line) for line in (folder / "traffic.jsonl").read_text().splitlines()]
+    path = folder / "traffic.jsonl"
+    traffic = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     page = folder / "index.html"
     page.write_text(
         _HEAD + _summary(traffic) + _picture(story, traffic) + _chapters(story) + _figures(story) + _events(story)

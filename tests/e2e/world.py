@@ -1,4 +1,4 @@
-"""What the story plays in: the local cluster, a fork of the project on its git server, and traffic."""
+"""What the story is watched through: the cluster's objects, its metrics, its notifications, and the users' traffic."""
 
 import json
 import os
@@ -14,48 +14,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
-from infra.local.components import Kubectl, State
-from tests.checkouts import PROJECT, Checkout
-from tests.e2e.timeline import Timeline
+from infra.local.components import NODE, ClusterError, Kubectl
+from tests.checkouts import PROJECT
+from tests.e2e.team import Team
 
 ENVIRONMENTS = ("staging", "production")
-NAME = "flightline"
 ROLLOUT = "rollouts.argoproj.io/flightline"
 HOOK_PORT = 9099
-REPOSITORY = "http://127.0.0.1:3000/flightline.git"
-REGISTRY = "127.0.0.1:5000/flightline"
+OK = 200
+FLIGHTLINE = str(Path(sys.executable).with_name("flightline"))
 
 
 @dataclass
-class World:
-    """`folder` gets what the story leaves behind: timeline, traffic, notifications, the page."""
+class World(Team):
+    """`loads` are the traffic processes by environment; `excused` the spans whose failures a bad canary made."""
 
-    state: State
-    fork: Checkout
-    folder: Path
-    timeline: Timeline
-    images: dict[str, str] = field(default_factory=dict)
+    loads: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    excused: list[tuple[str, float, float]] = field(default_factory=list)
 
     @property
     def kubectl(self) -> Kubectl:
         """The administrator's view."""
         return Kubectl(self.state)
-
-    def get(self, environment: str, what: str, *more: str) -> dict[str, Any]:
-        """One object, or the list of a kind, of an environment."""
-        return dict(json.loads(self.kubectl("--namespace", namespace(environment), "get", what, *more, "-o", "json")))
-
-    def rollout(self, environment: str) -> dict[str, Any]:
-        """The Rollout, {} while there is none."""
-        try:
-            return self.get(environment, ROLLOUT)
-        except Exception:  # noqa: BLE001 - not there yet, or an API server that is away: the story waits for both
-            return {}
-
-    def flightline(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """The fork's own command line, as its user types it."""
-        return self.fork.run("flightline", *words, check=check, KUBECONFIG=str(self.state.kubeconfig))
 
     def until(self, what: str, holds: Callable[[], Any], seconds: float = 90) -> float:
         """Wait until something holds; seconds it took. Fails the test with what the cluster said last."""
@@ -64,66 +46,205 @@ class World:
             if time.monotonic() - start > seconds:
                 pytest.fail(f"not within {seconds:g} s: {what}\n{self.describe()}")
             time.sleep(0.2)
+        self.timeline.event(what)
         return time.monotonic() - start
 
     def describe(self) -> str:
         """What a person would look at first."""
-        return self.flightline("status", check=False).stdout
+        said = self.flightline("status", check=False)
+        return said.stdout + said.stderr
 
-    def released(self, environment: str) -> dict[str, Any]:
-        """What main on the git server says of an environment; {} where nothing was released."""
-        self.fork.run("git", "fetch", "-q", "origin")
-        path = f"origin/main:k8s/releases/{environment}/release.yaml"
-        shown = self.fork.run("git", "show", path, check=False)
-        return dict(_yaml(shown.stdout)) if not shown.returncode else {}
+    def get(self, environment: str, *what: str) -> dict[str, Any]:
+        """One object, or the list of a kind, of an environment."""
+        return dict(json.loads(self.kubectl("--namespace", namespace(environment), "get", *what, "-o", "json")))
 
-    def head(self) -> str:
-        """main on the git server."""
-        return self.fork.run("git", "ls-remote", "origin", "refs/heads/main").stdout.split()[0]
+    def rollout(self, environment: str) -> dict[str, Any]:
+        """The Rollout, {} while there is none or the API server is away."""
+        try:
+            return self.get(environment, ROLLOUT)
+        except ClusterError:
+            return {}
 
-    def notifications(self, environment: str, event: str) -> list[dict[str, Any]]:
-        """What the cluster called out about an environment so far."""
+    def pods(self, environment: str) -> list[str]:
+        """The names of the ready servers."""
+        selected = ("--selector=app.kubernetes.io/component=server",)
+        return [one["metadata"]["name"] for one in self.get(environment, "pods", *selected)["items"] if _ready(one)]
+
+    def ready(self, environment: str) -> int:
+        """How many servers are ready."""
+        return len(self.pods(environment))
+
+    def weight(self, environment: str) -> int:
+        """How many ready pods the canary has; 0 between releases."""
+        status = self.rollout(environment).get("status", {})
+        latest = status.get("currentPodHash")
+        if not latest or latest == status.get("stableRS"):
+            return 0
+        chosen = f"--selector=rollouts-pod-template-hash={latest}"
+        return sum(_ready(one) for one in self.get(environment, "pods", chosen)["items"])
+
+    def synced(self, environment: str, identity: str, limit: float = 3.0) -> None:
+        """Wait until Argo CD applied what main says; note how long after the push that was."""
+        self.until(f"{environment} is synced", lambda: _identity(self.rollout(environment)) == identity, 60)
+        self.timeline.figure(f"{environment}: release commit to synced", time.time() - self.pushed, limit)
+
+    def takes_traffic(self, environment: str, identity: str, limit: float = 10.0) -> float:
+        """Wait until a canary's pod is ready; note how long after the push that was. Returns when."""
+        self.until(f"{environment} has the release", lambda: _identity(self.rollout(environment)) == identity, 60)
+        self.until("the canary takes traffic", lambda: self.weight(environment) > 0, 60)
+        self.timeline.figure(f"{environment}: release commit to canary", time.time() - self.pushed, limit)
+        return time.time()
+
+    def analysis(self, environment: str) -> dict[str, Any]:
+        """The status of the newest blocking analysis."""
+        runs = self.get(environment, "analysisruns.argoproj.io")["items"]
+        steps = [one for one in runs if one["metadata"]["labels"].get("rollout-type") == "Step"]
+        return dict(max(steps, key=lambda one: one["metadata"]["creationTimestamp"])["status"])
+
+    def failed_metrics(self, environment: str) -> set[str]:
+        """The metrics that failed in the newest revision's analyses."""
+        runs = self.get(environment, "analysisruns.argoproj.io")["items"]
+        newest = max(runs, key=lambda one: one["metadata"]["creationTimestamp"])
+        revision = newest["metadata"]["annotations"]["rollout.argoproj.io/revision"]
+        mine = [one for one in runs if one["metadata"]["annotations"]["rollout.argoproj.io/revision"] == revision]
+        found = (metric for one in mine for metric in one["status"].get("metricResults", ()))
+        return {metric["name"] for metric in found if metric["phase"] == "Failed"}
+
+    def inconclusive(self, environment: str) -> bool:
+        """Whether the rollout waits for a person."""
+        paused = self.rollout(environment).get("status", {}).get("pauseConditions") or ()
+        return any(one["reason"] == "InconclusiveAnalysisRun" for one in paused)
+
+    def asked(self, environment: str) -> float:
+        """Requests that an environment's servers counted."""
+        query = f'sum(flightline_requests_total{{namespace="{namespace(environment)}",route=~".*predict.*"}})'
+        answer = requests.get("http://127.0.0.1:9090/api/v1/query", params={"query": query}, timeout=5).json()
+        return sum(float(one["value"][1]) for one in answer["data"]["result"])
+
+    def notified(self, environment: str, event: str, identity: str, seconds: float = 15) -> bool:
+        """Whether the cluster called out about a release, now or soon."""
         path = self.folder / "notifications.jsonl"
-        lines = [json.loads(line)["body"] for line in path.read_text().splitlines()] if path.exists() else []
-        return [one for one in lines if one["event"] == event and one["environment"].endswith(environment)]
 
-    def traffic(self) -> list[dict[str, Any]]:
-        """Every request of the load so far."""
-        path = self.folder / "traffic.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
+        def seen() -> bool:
+            lines = path.read_text().splitlines() if path.exists() else []
+            bodies = [json.loads(line)["body"] for line in lines]
+            wanted = (event, namespace(environment), identity)
+            return any((one["event"], one["environment"], one["identity"]) == wanted for one in bodies)
 
-    def failed(self, target: str, since: float, until: float | None = None) -> list[dict[str, Any]]:
-        """Requests that were not answered 200, sent in a span of time."""
-        end = until or time.time()
-        seen = (one for one in self.traffic() if one["target"] == target and since <= one["at"] <= end)
-        return [one for one in seen if one["status"] != http_ok()]
+        return self.until(f"{environment}: notified of {event}", seen, seconds) < seconds
+
+    def drain(self, seconds: int) -> str:
+        """Try to drain the only node for a while; what kubectl said."""
+        words = ("--ignore-daemonsets", "--delete-emptydir-data", "--force", f"--timeout={seconds}s")
+        try:
+            return self.kubectl("drain", NODE, *words)
+        except ClusterError as error:
+            return str(error)
+
+    def uncordon(self) -> None:
+        """Let pods be scheduled again."""
+        self.kubectl("uncordon", NODE)
 
     @contextmanager
-    def quiet(self, *targets: str) -> Iterator[None]:
-        """No load for a while."""
-        marks = [self.folder / "hold" / target for target in targets]
-        for mark in marks:
-            mark.touch()
+    def without(self, *components: str) -> Iterator[None]:
+        """An outage."""
+        for name in components:
+            self.component("stop", name)
+        self.timeline.event(f"without {', '.join(components)}")
         try:
             yield
         finally:
-            for mark in marks:
-                mark.unlink()
+            for name in components:
+                self.component("start", name)
+            self.timeline.event(f"back: {', '.join(components)}")
+
+    def component(self, verb: str, name: str) -> None:
+        """Stop or start a part of the cluster."""
+        subprocess.run([FLIGHTLINE, "cluster", f"{verb}-component", name], cwd=PROJECT, check=True)
 
     def inside(self, *command: str) -> subprocess.Popen[bytes]:
-        """Start a command in the cluster's network; the caller ends its process group."""
-        entered = (sys.executable, "-m", "pipeline.cli", "cluster", "exec", "--", *command)
-        return subprocess.Popen(entered, cwd=PROJECT, env=os.environ, start_new_session=True)
+        """Start a command in the cluster's network; the caller ends it."""
+        return subprocess.Popen([FLIGHTLINE, "cluster", "exec", "--", *command], cwd=PROJECT, start_new_session=True)
+
+    def open(self, environment: str) -> None:
+        """Let users in: from now on the newest rows are asked for, a connection per request."""
+        self.close(environment)
+        address = self.get(environment, "service", "flightline")["spec"]["clusterIP"]
+        (self.folder / "hold").mkdir(exist_ok=True)
+        spec = {
+            "targets": {environment: f"http://{address}"},
+            "rate": 20,
+            "workers": 4,
+            "batch": 10,
+            "rows": newest_rows(self.fork.root),
+            "hold": str(self.folder / "hold"),
+        }
+        path = self.folder / f"load-{environment}.json"
+        path.write_text(json.dumps(spec))
+        load = (sys.executable, "-m", "tests.e2e.load", str(path), str(self.folder / "traffic.jsonl"))
+        self.loads[environment] = self.inside(*load)
+        self.timeline.event(f"{environment} has users")
+
+    def close(self, environment: str) -> None:
+        """No more users."""
+        if environment in self.loads:
+            end(self.loads.pop(environment))
+
+    @contextmanager
+    def quiet(self, environment: str) -> Iterator[None]:
+        """Users who ask nothing for a while."""
+        mark = self.folder / "hold" / environment
+        mark.touch()
+        try:
+            yield
+        finally:
+            mark.unlink()
+
+    def traffic(self) -> list[dict[str, Any]]:
+        """Every request so far."""
+        path = self.folder / "traffic.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
+
+    def sent(self, environment: str, since: float, until: float) -> list[dict[str, Any]]:
+        """The requests of a span of time."""
+        return [one for one in self.traffic() if one["target"] == environment and since <= one["at"] <= until]
+
+    def failed(self, environment: str, since: float, until: float) -> list[dict[str, Any]]:
+        """Those that were not answered 200."""
+        return [one for one in self.sent(environment, since, until) if one["status"] != OK]
+
+    def excuse(self, environment: str, since: float, until: float) -> None:
+        """Failures of this span were looked at: they are what a bad canary made."""
+        self.excused.append((environment, since, until))
+
+    def unexcused(self) -> list[dict[str, Any]]:
+        """Every failed request but those."""
+        return [
+            one
+            for one in self.traffic()
+            if one["status"] != OK
+            and not any(one["target"] == who and since <= one["at"] <= until for who, since, until in self.excused)
+        ]
+
+    def look(self) -> list[dict[str, Any]]:
+        """A sample for the page: weight and ready pods of each environment."""
+        return [
+            {"environment": environment, **_sample(found)}
+            for environment in ENVIRONMENTS
+            if (found := self.rollout(environment))
+        ]
 
 
-def http_ok() -> int:
-    """What a good answer's status is."""
-    return 200
+def fresh(folder: Path) -> Path:
+    """An empty folder."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
 
 
 def namespace(environment: str) -> str:
     """Where an environment's objects are."""
-    return f"{NAME}-{environment}"
+    return f"flightline-{environment}"
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
@@ -139,26 +260,45 @@ def end(process: subprocess.Popen[bytes]) -> None:
 def healthy(rollout: Mapping[str, Any], identity: str) -> bool:
     """Whether this identity is what all pods run, and the controller says so of this very generation."""
     return (
-        rollout.get("metadata", {}).get("annotations", {}).get("flightline/identity") == identity
+        _identity(rollout) == identity
         and str(rollout["metadata"]["generation"]) == rollout.get("status", {}).get("observedGeneration")
         and rollout["status"].get("phase") == "Healthy"
+        and not rollout["status"].get("abort")
     )
 
 
 def aborted(rollout: Mapping[str, Any], identity: str) -> bool:
     """Whether the rollout of this identity was aborted."""
-    named = rollout.get("metadata", {}).get("annotations", {}).get("flightline/identity")
-    return bool(named == identity and rollout.get("status", {}).get("abort"))
+    return _identity(rollout) == identity and bool(rollout.get("status", {}).get("abort"))
 
 
-def fresh(folder: Path) -> Path:
-    """An empty folder."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
+def newest_rows(root: Path, count: int = 2000) -> list[dict[str, Any]]:
+    """The last prepared rows, as a caller would ask for them."""
+    import pandas as pd
+
+    names = [one["name"] for one in json.loads((root / "build/bundle/signature.json").read_text())["inputs"]]
+    rows = pd.read_csv(root / "build/rows/rows.csv", usecols=names, low_memory=False).tail(count)[names]
+    return [dict(one) for one in json.loads(rows.to_json(orient="records"))]
 
 
-def _yaml(text: str) -> dict[str, Any]:
-    import yaml
+def _identity(rollout: Mapping[str, Any]) -> str | None:
+    found = rollout.get("metadata", {}).get("annotations", {}).get("flightline/identity")
+    return None if found is None else str(found)
 
-    return dict(yaml.safe_load(text))
+
+def _ready(pod: Mapping[str, Any]) -> bool:
+    going = "deletionTimestamp" in pod["metadata"]
+    conditions = pod["status"].get("conditions", ())
+    return not going and any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+
+def _sample(rollout: Mapping[str, Any]) -> dict[str, Any]:
+    status, steps = rollout.get("status", {}), rollout["spec"]["strategy"]["canary"]["steps"]
+    stable = status.get("currentPodHash") == status.get("stableRS") or status.get("abort")
+    done = steps[: status.get("currentStepIndex", 0) + 1]
+    weights = [one["setWeight"] for one in done if "setWeight" in one]
+    return {
+        "weight": 0 if stable or not weights else weights[-1],
+        "ready": status.get("availableReplicas", 0),
+        "phase": status.get("phase", ""),
+    }

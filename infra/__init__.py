@@ -1,0 +1,1 @@
+"""What surrounds the project: images, tools, a cluster on one machine."""

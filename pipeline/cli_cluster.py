@@ -1,0 +1,123 @@
+"""`flightline cluster`: a real Kubernetes on this machine, up and down."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+cluster = typer.Typer(
+    help="A real Kubernetes on this machine, for the e2e and for trying things.", no_args_is_help=True
+)
+
+_AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program instead of text for a person.")]
+_Name = Annotated[str, typer.Argument(help="A component, as `flightline cluster status` lists them.")]
+
+
+@cluster.command(help="Start the cluster, or what of it does not run. Its tools are built the first time.")
+def up(
+    *,
+    bare: Annotated[
+        bool, typer.Option("--bare", help="Kubernetes alone, without Argo CD, Rollouts, Prometheus.")
+    ] = False,
+    kind: Annotated[
+        bool | None, typer.Option("--kind/--processes", help="By kind in Docker, or as processes; else what is there.")
+    ] = None,
+) -> None:
+    """Twice is the same as once."""
+    from infra.local import cluster as clusters
+    from infra.local import kind as kinds
+    from infra.local.components import default_state
+    from pipeline.progress import progress
+
+    state = default_state()
+    with progress() as say:
+        if kinds.chosen(kind):
+            kinds.up(state, say)
+        else:
+            clusters.up(state, say, bare=bare)
+    typer.echo(f"export KUBECONFIG={state.kubeconfig}")
+
+
+@cluster.command(help="End the cluster and remove every trace of it; tools, logs and the registry's blobs stay.")
+def down(
+    *,
+    keep_state: Annotated[bool, typer.Option("--keep-state", help="Keep what etcd holds, for the next start.")] = False,
+) -> None:
+    """Also after it was killed."""
+    from infra.local import cluster as clusters
+    from infra.local import kind as kinds
+    from infra.local.components import default_state
+    from pipeline.progress import progress
+
+    state = default_state()
+    with progress() as say:
+        if kinds.runs(state):
+            kinds.down(state, say)
+        else:
+            clusters.down(state, say, keep_state=keep_state)
+
+
+@cluster.command(help="Say what runs: each component, the node, the pods. Exit 1 where the cluster is down.")
+def status(*, as_json: _AsJson = False) -> int:
+    """As far as each can be asked."""
+    from infra.local import cluster as clusters
+    from infra.local.components import default_state
+
+    found = clusters.status(default_state())
+    typer.echo(json.dumps(found, indent=2) if as_json else _text(found))
+    return 0 if found["running"] else 1
+
+
+@cluster.command(
+    name="exec",
+    help="Run a command in the cluster's network, with its kubeconfig: flightline cluster exec -- kubectl get pods.",
+    context_settings={"ignore_unknown_options": True},
+)
+def execute(words: Annotated[list[str], typer.Argument(help="The command.")]) -> None:
+    """Its exit code is the command's."""
+    from infra.local import cluster as clusters
+    from infra.local.components import default_state
+
+    clusters.execute(default_state(), words)
+
+
+@cluster.command(help="Start a component that was stopped, killed or died.")
+def start_component(name: _Name) -> None:
+    """And wait until it is ready."""
+    _switch("start", name)
+
+
+@cluster.command(help="Stop a component, as an outage would.")
+def stop_component(name: _Name) -> None:
+    """And wait until it has ended."""
+    _switch("stop", name)
+
+
+@cluster.command(help="Kill a component, as a crash would.")
+def kill_component(name: _Name) -> None:
+    """Nothing restarts it."""
+    _switch("kill", name)
+
+
+def _switch(verb: str, name: str) -> None:
+    from infra.local import cluster as clusters
+    from infra.local.components import default_state
+
+    clusters.switch(default_state(), verb, name)
+
+
+def _text(found: dict[str, Any]) -> str:
+    if not found["running"]:
+        return "the local cluster is down"
+    lines = [_component(name, one) for name, one in found["components"].items()]
+    lines += [f"node {one['name']}: {'ready' if one['ready'] else 'NOT ready'}" for one in found["nodes"]]
+    lines += [
+        f"pod {one['namespace']}/{one['name']}: {one['phase']}{'' if one['ready'] else ', not ready'}"
+        for one in found["pods"]
+    ]
+    return "\n".join(lines)
+
+
+def _component(name: str, one: dict[str, Any]) -> str:
+    code = "" if one["exit"] is None or one["pid"] else f", exit code {one['exit']}"
+    return f"{name:<32} {one['phase']:<9} {one['resident'] / 1e6:5.0f} MB  {one['seconds']:.0f} s{code}"

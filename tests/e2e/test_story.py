@@ -1,0 +1,240 @@
+"""A release's whole life on a real cluster, under load. One story: each chapter starts where the last one ended."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import faults
+from tests.e2e.team import ROLLOUT_FILE
+from tests.e2e.world import ROLLOUT, World, aborted, healthy, namespace
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+ABORTED, REVERTED = 30.0, 10.0
+# A canary has half of the pods at most; a share of requests above that was not the canary's doing.
+BROKEN = {"slow": 0.0, "failing": 0.5 / 20, "shifted": 0.0}
+
+
+def test_01_first_release_reaches_staging_and_production(world: World) -> None:
+    with world.timeline.chapter("1 first release, no outside load"):
+        world.images["a"] = world.append("code")
+        released = world.release("a")
+        world.synced("staging", released)
+        world.until("staging is healthy", lambda: healthy(world.rollout("staging"), released))
+        world.until("staging brings its own traffic", lambda: world.asked("staging") > 0)
+        released = world.promote()
+        world.until("production is healthy", lambda: healthy(world.rollout("production"), released))
+        assert world.rollout("production")["spec"]["replicas"] == 3
+        world.open("production")
+
+
+def test_02_better_model_is_promoted_by_its_analysis(world: World) -> None:
+    with world.timeline.chapter("2 a better model"):
+        world.train(data={"end": "2013-05-31"})
+        world.open("production")
+        world.images["b"] = world.append("code")
+        released = world.release("b")
+        world.takes_traffic("staging", released)
+        world.until("its own traffic carries it", lambda: healthy(world.rollout("staging"), released), 120)
+        assert world.analysis("staging")["phase"] == "Successful"
+        released = world.promote()
+        world.takes_traffic("production", released)
+        world.until("production promotes it", lambda: healthy(world.rollout("production"), released), 150)
+        assert world.analysis("production")["phase"] == "Successful"
+        assert world.notified("production", "completed", released)
+        world.open("staging")
+
+
+@pytest.mark.parametrize(("fault", "signal"), [("slow", "p95"), ("failing", "errors"), ("shifted", "ks")])
+def test_03_bad_release_is_aborted_by_the_signal_it_should_be(world: World, fault: str, signal: str) -> None:
+    with world.timeline.chapter(f"3 a release that is {fault}"):
+        before, start = world.released("staging")["identity"], time.time()
+        world.change(fault, getattr(faults, fault.upper()))
+        world.images[fault] = world.append(f"code-{fault}")
+        released = world.release(fault)
+        first = world.takes_traffic("staging", released)
+        world.until("it is aborted", lambda: aborted(world.rollout("staging"), released))
+        world.timeline.figure(f"{fault}: first traffic to abort", time.time() - first, ABORTED)
+        assert signal in world.failed_metrics("staging")
+        assert world.notified("staging", "aborted", released)
+        world.revert_aborted("staging", released)
+        world.until("all traffic is stable", lambda: healthy(world.rollout("staging"), before))
+        world.timeline.figure(f"{fault}: revert to all stable", time.time() - world.pushed, REVERTED)
+        assert released in world.held("staging")
+        _only_the_canary_failed(world, fault, start)
+        world.undo(fault)
+
+
+def _only_the_canary_failed(world: World, fault: str, start: float) -> None:
+    now = time.time()
+    lost, sent = world.failed("staging", start, now), world.sent("staging", start, now)
+    assert len(lost) <= BROKEN[fault] * len(sent), lost[:5]
+    world.excuse("staging", start, now)
+
+
+def test_04_unrelated_commits_and_a_healthy_staging_release_nothing(world: World) -> None:
+    with world.timeline.chapter("4 nothing to release"):
+        for number in range(10):
+            world.note(f"Note {number}")
+        head = world.head()
+        assert "nothing" in world.flightline("release", "--image", world.images["b"], "--push").stdout
+        assert "nothing" in world.flightline("promote").stdout
+        assert world.head() == head
+        world.change("slow", faults.SLOW)
+        refused = world.flightline("release", "--image", world.images["slow"], "--push", check=False)
+        assert refused.returncode == 1, refused
+        assert "held" in refused.stdout + refused.stderr
+        world.undo("slow")
+
+
+def test_05_canary_without_traffic_is_never_promoted(world: World) -> None:
+    with world.timeline.chapter("5 no traffic: inconclusive"):
+        released = _paused_in_production(world, "110m")
+        world.flightline("abort", "--env", "production")
+        world.until("a person ended it", lambda: aborted(world.rollout("production"), released), 30)
+        world.revert_aborted("production", released)
+        world.until("production is as before", lambda: world.rollout("production")["status"]["phase"] == "Healthy")
+
+        released = _paused_in_production(world, "120m")
+        world.flightline("resume", "--env", "production")
+        world.until("a person let it go on", lambda: healthy(world.rollout("production"), released))
+
+
+def _paused_in_production(world: World, cpu: str) -> str:
+    world.set_request(cpu)
+    released = world.release("b")
+    world.until("staging is healthy", lambda: healthy(world.rollout("staging"), released), 150)
+    with world.quiet("production"):
+        released = world.promote()
+        world.until("it is paused as inconclusive", lambda: world.inconclusive("production"), 150)
+        assert world.notified("production", "paused", released)
+        waits = world.flightline("status", "--env", "production", check=False)
+        assert waits.returncode == 2, waits
+        assert "nconclusive" in waits.stdout
+        status = world.rollout("production")["status"]
+        assert status["stableRS"] != status["currentPodHash"]
+    return released
+
+
+def test_06_git_revert_and_rollback_need_no_rebuild(world: World) -> None:
+    with world.timeline.chapter("6 back, by git revert and by rollback"):
+        first, newest = world.history("production")[0], world.released("production")["identity"]
+        reverted = world.revert_newest("production")
+        assert newest != reverted
+        world.until("production follows the revert", lambda: healthy(world.rollout("production"), reverted))
+        world.timeline.figure("git revert to all stable", time.time() - world.pushed, REVERTED)
+        world.rollback("production", first)
+        world.until("production follows the rollback", lambda: healthy(world.rollout("production"), first), 150)
+        assert reverted in world.held("production")
+
+
+def test_07_bad_change_of_the_manifests_stops_at_staging(world: World) -> None:
+    with world.timeline.chapter("7 a bad change of k8s/base"):
+        before = _production_objects(world)
+        world.edit(ROLLOUT_FILE, "path: /readyz", "path: /nowhere")
+        released = world.release("b")
+        world.until("the deadline aborts it", lambda: aborted(world.rollout("staging"), released), 120)
+        assert _production_objects(world) == before
+        world.revert_aborted("staging", released)
+        world.until("staging is as before", lambda: world.rollout("staging")["status"]["phase"] == "Healthy")
+        world.edit(ROLLOUT_FILE, "path: /nowhere", "path: /readyz")
+
+
+def _production_objects(world: World) -> dict[str, str]:
+    """What a change of staging must not touch: name -> generation."""
+    kinds = "rollouts.argoproj.io,services,networkpolicies,analysistemplates.argoproj.io,poddisruptionbudgets"
+    listed = world.get("production", kinds)["items"]
+    return {f"{one['kind']}/{one['metadata']['name']}": str(one["metadata"].get("generation")) for one in listed}
+
+
+def test_08_hand_edit_is_healed_and_the_autoscaler_is_left_alone(world: World) -> None:
+    with world.timeline.chapter("8 live objects edited by hand"):
+        _patch(world, "pdb", '{"spec":{"maxUnavailable":3}}')
+        world.until("the budget is healed", lambda: _spec(world, "pdb")["maxUnavailable"] == 1)
+        _patch(world, "hpa", '{"spec":{"minReplicas":4}}')
+        world.until("the autoscaler is healed", lambda: _spec(world, "hpa")["minReplicas"] == 3)
+        world.kubectl("--namespace", namespace("production"), "scale", ROLLOUT, "--replicas=4")
+        time.sleep(15)
+        assert _spec(world, ROLLOUT)["replicas"] == 4, "the sync took the autoscaler's decision back"
+
+
+def _patch(world: World, kind: str, patch: str) -> None:
+    world.kubectl("--namespace", namespace("production"), "patch", kind, "flightline", "--type=merge", "-p", patch)
+
+
+def _spec(world: World, kind: str) -> dict[str, object]:
+    what = (kind,) if "/" in kind else (kind, "flightline")
+    return dict(world.get("production", *what)["spec"])
+
+
+def test_09_lost_pods_and_a_drained_node_cost_no_request(world: World) -> None:
+    with world.timeline.chapter("9 a pod killed, a container crashed, the node drained"):
+        where, pods = ("--namespace", namespace("production")), world.pods("production")
+        world.kubectl(*where, "delete", "pod", pods[0], "--wait=false")
+        world.until("the pod is replaced", lambda: world.ready("production") >= 3)
+        crash = ("python3", "-c", "import os; os.kill(1, 15)")
+        world.kubectl(*where, "exec", pods[1], "-c", "server", "--", *crash)
+        time.sleep(10)
+        world.until("the container is back", lambda: world.ready("production") >= 3)
+        assert "disruption budget" in world.drain(seconds=15)
+        assert world.ready("production") >= 2
+        world.uncordon()
+        world.until("all pods are back", lambda: world.ready("production") >= 3)
+
+
+def test_10_prometheus_and_the_git_server_go_away_in_the_middle(world: World) -> None:
+    with world.timeline.chapter("10 a minute without Prometheus and git"):
+        world.set_request("130m")
+        released = world.release("b")
+        world.takes_traffic("staging", released)
+        with world.without("prometheus", "git"):
+            time.sleep(60)
+            assert not aborted(world.rollout("staging"), released)
+        world.until("it is promoted after all", lambda: healthy(world.rollout("staging"), released), 150)
+
+
+def test_11_concurrent_late_and_repeated_releases(world: World) -> None:
+    with world.timeline.chapter("11 two at once, one late, one twice"):
+        older = world.clone("older")
+        world.set_request("140m")
+        newer = world.clone("newer")
+        release = ("flightline", "release", "--image", world.images["b"], "--push", "--json")
+        both = [newer.start(*release), world.fork.start(*release)]
+        outcomes = sorted(json.loads(one.communicate()[0].splitlines()[-1])["outcome"] for one in both)
+        assert outcomes == ["nothing", "pushed"]
+        identity = world.released("staging")["identity"]
+        late = older.run(*release, check=False)
+        assert late.returncode == 1, late.stdout
+        assert world.released("staging")["identity"] == identity
+        world.follow()
+        assert "nothing" in world.flightline("release", "--image", world.images["b"], "--push").stdout
+        world.until("staging is healthy", lambda: healthy(world.rollout("staging"), identity), 150)
+
+
+def test_12_image_that_the_registry_lost_is_aborted_by_the_deadline(world: World) -> None:
+    with world.timeline.chapter("12 a digest the registry does not have"):
+        world.change("harmless", faults.HARMLESS)
+        world.images["lost"] = world.append("code-harmless")
+        branch = json.loads(world.flightline("release", "--image", world.images["lost"], "--json").stdout)["branch"]
+        world.lose(world.images["lost"])
+        released = world.merge(branch, "staging")
+        world.until("the reason is shown", lambda: "Image" in world.describe(), 60)
+        world.until("the deadline aborts it", lambda: aborted(world.rollout("staging"), released), 120)
+        world.revert_aborted("staging", released)
+        world.until("staging is as before", lambda: world.rollout("staging")["status"]["phase"] == "Healthy")
+
+
+def test_13_no_request_failed_but_those_a_bad_canary_broke(world: World) -> None:
+    assert len(world.traffic()) > 1000
+    assert not world.unexcused(), world.unexcused()[:10]
+    late = [one for one in world.timeline.figures if one["seconds"] > one["limit"]]
+    assert not late, late
+
+
+def test_14_story_is_told_as_a_page(world: World) -> None:
+    from tests.e2e import page
+
+    world.timeline.write(world.folder)
+    assert "<svg" in page.render(world.folder).read_text()
+    assert Path(world.folder / "timeline.json").stat().st_size > 0
