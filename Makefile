@@ -55,7 +55,7 @@ image: $(VENV)/.train bundle ## Build the code image and put build/bundle on it;
 	flightline image append
 
 .PHONY: test
-test: $(VENV)/.dev ## Prove it all
+test: $(VENV)/.dev $(VENV)-scan ## Prove it all
 	pytest $(TESTS)
 
 .PHONY: lint
@@ -69,8 +69,32 @@ format: $(VENV)/.dev ## Mend what the formatter and the linter can
 	ruff format .
 	ruff check --fix .
 
+.PHONY: validate
+validate: $(VENV)/.dev $(VENV)-scan ## Render, check and compare every manifest, as CI does
+	flightline validate
+
+.PHONY: schemas
+schemas: $(VENV)/.dev ## Write infra/schemas anew from the modules that infra/schemas/sources.yaml names; needs Go
+	flightline schemas
+
+.PHONY: cluster-up
+cluster-up: $(VENV)/.dev ## Start a local Kubernetes with Argo CD, Rollouts, Prometheus, a registry and a git server
+	flightline cluster up
+
+.PHONY: cluster-status
+cluster-status: $(VENV)/.dev ## Say what of the local cluster runs
+	flightline cluster status
+
+.PHONY: cluster-down
+cluster-down: $(VENV)/.dev ## Stop the local cluster and leave nothing behind
+	flightline cluster down
+
+.PHONY: e2e
+e2e: $(VENV)/.dev ## Play a release's whole life on the local cluster; writes build/e2e/
+	pytest tests/e2e $(if $(FULL),,-m "not nightly")
+
 .PHONY: bench
-bench: $(VENV)/.dev $(VENV)-bench/.bench bundle ## Measure serving and gates, the figures of docs/benchmarks.md
+bench: $(VENV)/.dev $(VENV)-bench bundle ## Measure serving and gates, the figures of docs/benchmarks.md
 	python -m bench
 
 .PHONY: bench-pipeline
@@ -104,6 +128,7 @@ $(VENV)/.%: requirements/%.txt pyproject.toml | $(UV)
 	  $(UV) pip install --python $(VENV) --require-hashes -r $<; \
 	  $(UV) pip install --quiet --python $(VENV) --no-deps --no-build-isolation -e .; touch $@; }'
 
-$(VENV)-bench/.bench: requirements/bench.txt | $(UV)
-	@$(ALONE) $(SHELL) -c '[ $@ -nt $< ] || { set -ex; $(PYTHON) -m venv $(VENV)-bench; \
-	  $(UV) pip install --python $(VENV)-bench --require-hashes -r $<; touch $@; }'
+# Peers and scanners, whose needs must not bend ours, have environments of their own.
+$(VENV)-%: requirements/%.txt | $(UV)
+	@$(ALONE) $(SHELL) -c '[ $@ -nt $< ] || { set -ex; [ -d $@ ] || $(PYTHON) -m venv $@; \
+	  $(UV) pip install --python $@ --require-hashes -r $<; touch $@; }'

@@ -16,7 +16,11 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
+from pipeline import cli_validate
+from pipeline.cli_cluster import cluster
+from pipeline.cli_delivery import check, delivery
 from pipeline.cli_image import image
+from pipeline.cli_rollout import rollout
 from pipeline.errors import USAGE, explain
 from pipeline.lock import exclusive
 
@@ -30,6 +34,11 @@ app = typer.Typer(
 )
 
 app.add_typer(image, name="image")
+app.add_typer(delivery)
+app.add_typer(rollout)
+app.add_typer(check, name="check")
+app.add_typer(cluster, name="cluster")
+cli_validate.register(app)
 
 _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program instead of text for a person.")]
 
@@ -165,11 +174,11 @@ def record(*, as_json: _AsJson = False) -> None:
 
 
 @app.command(
-    help="Follow a bundle back to its data: build/bundle, or one by version or folder. Every link is verified."
+    help="Follow a bundle from its data to the pods that run it. Every link is verified; one that cannot be is open."
 )
 def trace(
     what: Annotated[
-        str, typer.Argument(help="A bundle's folder, its version (12 or more characters), or nothing.")
+        str, typer.Argument(help="A bundle's folder or version, an image's digest, an environment, a pod, or nothing.")
     ] = "",
     *,
     as_json: _AsJson = False,
