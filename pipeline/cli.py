@@ -21,6 +21,7 @@ from pipeline.cli_cluster import cluster
 from pipeline.cli_delivery import check, delivery
 from pipeline.cli_image import image
 from pipeline.cli_rollout import rollout
+from pipeline.cli_tools import tools
 from pipeline.errors import USAGE, explain
 from pipeline.lock import exclusive
 
@@ -38,6 +39,7 @@ app.add_typer(delivery)
 app.add_typer(rollout)
 app.add_typer(check, name="check")
 app.add_typer(cluster, name="cluster")
+app.add_typer(tools, name="tools")
 cli_validate.register(app)
 
 _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program instead of text for a person.")]
