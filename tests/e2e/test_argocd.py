@@ -106,20 +106,27 @@ def service(name: str) -> Any:
 @pytest.fixture(scope="module")
 def trial(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
     folder = gitserver.folder(cluster.state)
-    gitserver.create(folder, NAME, [argocd.WEBHOOK])
-    work = tmp_path_factory.mktemp("work")
-    git(work, "clone", "--quiet", gitserver.address(NAME), "clone")
-    made = Trial(cluster, work / "clone")
-    for key, text in (("user.name", "e2e"), ("user.email", "e2e@example.com")):
-        git(made.clone, "config", key, text)
-    git(made.clone, "checkout", "--quiet", "-B", "main")
-    (made.clone / "k8s" / "releases" / "production").mkdir(parents=True)
-    (made.clone / "k8s" / "releases" / "production" / ".gitkeep").touch()
-    made.release(settings("first"))
-    cluster.apply(shipped())
-    until(made.synced)
-    yield made
     remove(cluster, folder / f"{NAME}.git")
+    gitserver.create(folder, NAME, [argocd.WEBHOOK])
+    made = Trial(cluster, cloned(tmp_path_factory.mktemp("work") / "clone"))
+    try:
+        made.release(settings("first"))
+        cluster.apply(shipped())
+        until(made.synced)
+        yield made
+    finally:
+        remove(cluster, folder / f"{NAME}.git")
+
+
+def cloned(clone: Path) -> Path:
+    """A clone of the empty repository, with a folder for production as the template ships it."""
+    git(clone.parent, "clone", "--quiet", gitserver.address(NAME), clone.name)
+    for key, text in (("user.name", "e2e"), ("user.email", "e2e@example.com")):
+        git(clone, "config", key, text)
+    production = clone / "k8s" / "releases" / "production"
+    production.mkdir(parents=True)
+    (production / ".gitkeep").touch()
+    return clone
 
 
 def shipped() -> str:
@@ -130,12 +137,12 @@ def shipped() -> str:
 
 
 def remove(cluster: Any, repository: Path) -> None:
-    cluster.kubectl("delete", "applicationset", NAME, f"--namespace={argocd.NAMESPACE}", "--ignore-not-found")
-    for name in (STAGING, PRODUCTION):
-        cluster.kubectl("delete", "application", name, f"--namespace={argocd.NAMESPACE}", "--ignore-not-found")
-        cluster.kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=false")
-    cluster.kubectl("delete", "appproject", NAME, f"--namespace={argocd.NAMESPACE}", "--ignore-not-found")
-    subprocess.run(["rm", "-r", str(repository)], check=True)
+    """Remove the trial whole, also what an earlier one left."""
+    shutil.rmtree(repository, ignore_errors=True)
+    here = f"--namespace={argocd.NAMESPACE}"
+    for kind, names in (("applicationset", (NAME,)), ("application", (STAGING, PRODUCTION)), ("appproject", (NAME,))):
+        cluster.kubectl("delete", kind, *names, here, "--ignore-not-found")
+    cluster.kubectl("delete", "namespace", STAGING, PRODUCTION, "--ignore-not-found")
 
 
 def measured(what: str, found: Callable[[], Any], record: Callable[[str, object], None]) -> float:

@@ -25,7 +25,7 @@ def test_01_first_release_reaches_staging_and_production(world: World) -> None:
         world.until("staging brings its own traffic", lambda: world.asked("staging") > 0)
         released = world.promote()
         world.until("production is healthy", lambda: healthy(world.rollout("production"), released))
-        assert world.rollout("production")["spec"]["replicas"] == 3
+        world.until("production has its three pods", lambda: world.ready("production") == 3)
         world.open("production")
 
 

@@ -132,6 +132,13 @@ def test_repo_server_forgets_branches_as_fast_as_the_controller_polls(tmp_path: 
     assert polling == {argocd.POLLING}
 
 
+def test_waves_follow_each_other_at_once_here_and_there(tmp_path: Path) -> None:
+    written = yaml.safe_load((argocd.SETTINGS / "argocd-cmd-params-cm.yaml").read_text())["data"]
+    processes = argocd.components(State(tmp_path))
+    (controller,) = (one for one in processes if one.name == "argocd-application-controller")
+    assert controller.environment["ARGOCD_SYNC_WAVE_DELAY"] == written["controller.sync.wave.delay.seconds"] == "0"
+
+
 def test_nothing_but_metrics_listens_beyond_loopback(tmp_path: Path) -> None:
     server = next(one for one in argocd.components(State(tmp_path)) if one.name == "argocd-server")
     assert {"--address=127.0.0.1", "--disable-auth=true"} <= {*server.command}
