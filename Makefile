@@ -94,7 +94,7 @@ e2e: $(VENV)/.dev ## Play a release's whole life on the local cluster; writes bu
 	pytest tests/e2e $(if $(FULL),,-m "not nightly")
 
 .PHONY: bench
-bench: $(VENV)/.dev $(VENV)-bench bundle ## Measure serving and gates, the figures of docs/benchmarks.md
+bench: $(VENV)/.dev $(VENV)-bench $(VENV)-bench-mlserver bundle ## Measure serving and gates, the figures of docs/benchmarks.md
 	python -m bench
 
 .PHONY: bench-pipeline
@@ -131,4 +131,4 @@ $(VENV)/.%: requirements/%.txt pyproject.toml | $(UV)
 # Peers and scanners, whose needs must not bend ours, have environments of their own.
 $(VENV)-%: requirements/%.txt | $(UV)
 	@$(ALONE) $(SHELL) -c '[ $@ -nt $< ] || { set -ex; [ -d $@ ] || $(PYTHON) -m venv $@; \
-	  $(UV) pip install --python $@ --require-hashes -r $<; touch $@; }'
+	  $(UV) pip install --compile-bytecode --python $@ --require-hashes -r $<; touch $@; }'

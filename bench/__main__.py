@@ -13,6 +13,7 @@ import typer
 
 from bench import figures, gates, pipeline, serving
 from bench.figures import Figure
+from bench.serving import Peers
 from bench.wrk import BenchError
 from pipeline.gates.load_server import ServerError
 
@@ -29,13 +30,14 @@ class Part(StrEnum):
 def main(
     part: Annotated[Part, typer.Argument(help="what to measure")] = Part.DEFAULT,
     bundle: Annotated[Path, typer.Option(help="the bundle to serve")] = Path("build/bundle"),
-    peers: Annotated[Path, typer.Option(help="the peers' Python")] = serving.PEERS,
+    peers: Annotated[Path, typer.Option(help="the peers' Python")] = serving.PYTHON,
+    mlserver: Annotated[Path, typer.Option(help="MLServer's Python")] = serving.MLSERVER,
     rounds: Annotated[int, typer.Option(help="rounds of every server in turn", min=3)] = 7,
-    seconds: Annotated[float, typer.Option(help="seconds of load per server and round", min=1)] = 3,
+    seconds: Annotated[int, typer.Option(help="seconds of load per server and round", min=1)] = 3,
 ) -> None:
     """Measure the figures of docs/benchmarks.md on this machine."""
     try:
-        found = list(_measure(part, bundle, peers, rounds, seconds))
+        found = list(_measure(part, bundle, Peers(peers, mlserver), rounds, seconds))
     except (BenchError, ServerError) as error:
         _say(str(error))
         raise typer.Exit(2) from error
@@ -44,13 +46,14 @@ def main(
     raise typer.Exit(0 if all(one.met for one in found) else 1)
 
 
-def _measure(part: Part, bundle: Path, peers: Path, rounds: int, seconds: float) -> list[Figure]:
+def _measure(part: Part, bundle: Path, peers: Peers, rounds: int, seconds: float) -> list[Figure]:
     if part is Part.PIPELINE:
         return pipeline.measure(_say)
     _check(bundle, "`make bundle` writes one")
     found: list[Figure] = []
     if part in (Part.DEFAULT, Part.SERVING):
-        _check(peers, "`make bench` installs it from requirements/bench.txt")
+        _check(peers.python, "`make bench` installs it from requirements/bench.txt")
+        _check(peers.mlserver, "`make bench` installs it from requirements/bench-mlserver.txt")
         found += serving.measure(bundle, peers, rounds, seconds, _say)
     if part in (Part.DEFAULT, Part.GATES):
         found += gates.measure(bundle, _say)

@@ -35,7 +35,7 @@ class Figure:
         return self.median >= self.goal if self.sense == ">=" else self.median <= self.goal
 
 
-def ratios(name: str, ours: Sequence[float], theirs: Sequence[float], goal: float) -> Figure:
+def ratios(name: str, ours: Sequence[float], theirs: Sequence[float], goal: float | None = None) -> Figure:
     """Ours over theirs, round by round: what slows the machine down for a while slows both."""
     return Figure(name, tuple(our / their for our, their in zip(ours, theirs, strict=True)), "x", goal)
 

@@ -3,21 +3,31 @@
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from bench import wrk
+from bench import estimator, wrk
 from bench.figures import Figure, ratios
 from bench.wrk import Target
 from pipeline.gates import load_server
 from pipeline.gates.load_server import Server
 
-PEERS = Path(".venv-bench/bin/python")
 MANY = 64
+PATIENCE = 180.0
+PYTHON, MLSERVER = Path(".venv-bench/bin/python"), Path(".venv-bench-mlserver/bin/python")
 MEGABYTE = 1 << 20
 Progress = Callable[[str], None]
 
 
-def measure(bundle: Path, peers: Path, rounds: int, seconds: float, progress: Progress) -> list[Figure]:
+@dataclass(frozen=True)
+class Peers:
+    """The peers' interpreters: MLServer needs older packages than the others."""
+
+    python: Path
+    mlserver: Path
+
+
+def measure(bundle: Path, peers: Peers, rounds: int, seconds: float, progress: Progress) -> list[Figure]:
     """Every figure of a served bundle. Raises BenchError."""
     wrk.check()
     return [
@@ -27,7 +37,7 @@ def measure(bundle: Path, peers: Path, rounds: int, seconds: float, progress: Pr
     ]
 
 
-def throughput(bundle: Path, peers: Path, rounds: int, seconds: float, progress: Progress) -> list[Figure]:
+def throughput(bundle: Path, peers: Peers, rounds: int, seconds: float, progress: Progress) -> list[Figure]:
     """All servers are up at once; one at a time is loaded, in turns, after a warm-up."""
     with ExitStack() as stack:
         targets = _targets(bundle, peers, stack, progress)
@@ -35,7 +45,9 @@ def throughput(bundle: Path, peers: Path, rounds: int, seconds: float, progress:
     ours = rates["flightline"]
     return [
         ratios("one row, against FastAPI + ONNX Runtime", ours, rates["fastapi"], 3),
-        ratios("one row, against BentoML", ours, rates["bentoml"], 50),
+        ratios("one row, against MLServer + scikit-learn", ours, rates["mlserver"], 50),
+        ratios("one row, against BentoML + scikit-learn", ours, rates["bentoml sklearn"]),
+        ratios("one row, against BentoML + ONNX Runtime", ours, rates["bentoml"]),
         ratios("one row, against a constant answer", ours, rates["constant"], 0.35),
         ratios("64 rows, against FastAPI + ONNX Runtime", rates["flightline 64"], rates["fastapi 64"], 2.5),
         *(Figure(f"requests: {name}", tuple(found), "/s") for name, found in rates.items()),
@@ -70,37 +82,54 @@ def _ready(bundle: Path) -> float:
         return server.ready_seconds
 
 
-def _targets(bundle: Path, peers: Path, stack: ExitStack, progress: Progress) -> Mapping[str, Target]:
+def _targets(bundle: Path, peers: Peers, stack: ExitStack, progress: Progress) -> Mapping[str, Target]:
     row = wrk.example(bundle)
+    folder = stack.enter_context(estimator.dumped(bundle))
     urls = {}
-    for name, starting in _starters(bundle, peers).items():
+    for name, starting in _starters(bundle, peers, folder).items():
         progress(f"starting {name}")
         urls[name] = stack.enter_context(starting).url
     return {
         "flightline": Target(f"{urls['flightline']}/predict", row),
         "fastapi": Target(f"{urls['fastapi']}/predict", row),
         "bentoml": Target(f"{urls['bentoml']}/predict", {"row": row}),
+        "bentoml sklearn": Target(f"{urls['bentoml sklearn']}/predict", {"rows": [estimator.numbers(bundle)]}),
+        "mlserver": Target(f"{urls['mlserver']}/v2/models/flights/infer", estimator.inference(bundle)),
         "constant": Target(f"{urls['constant']}/predict", row),
         "flightline 64": Target(f"{urls['flightline']}/predict", [row] * MANY),
         "fastapi 64": Target(f"{urls['fastapi']}/predict_many", [row] * MANY),
     }
 
 
-def _starters(bundle: Path, peers: Path) -> dict[str, AbstractContextManager[Server]]:
-    """Servers by name, each started when it is entered."""
+def _starters(bundle: Path, peers: Peers, folder: Path) -> dict[str, AbstractContextManager[Server]]:
+    """Servers by name, each started when it is entered; `folder` has the estimator."""
     uvicorn = ["uvicorn", "bench.peers.fastapi_app:app", "--loop", "uvloop", "--http", "httptools"]
     quiet = ["--no-access-log", "--log-level", "warning"]
     return {
         "flightline": load_server.serve(bundle),
         "constant": _peer(bundle, [sys.executable, "-m", "bench.peers.constant"], "/"),
-        "fastapi": _peer(bundle, [str(peers), "-m", *uvicorn, *quiet, "--port"], "/readyz", port_last=True),
-        "bentoml": _peer(
-            bundle,
-            [str(peers), "-m", "bentoml", "serve", "bench.peers.bentoml_service:Predictor", "--port"],
-            "/readyz",
-            port_last=True,
-        ),
+        "fastapi": _peer(bundle, [str(peers.python), "-m", *uvicorn, *quiet, "--port"], "/readyz", port_last=True),
+        "bentoml": _bentoml(bundle, peers, "bench.peers.bentoml_service:Predictor"),
+        "bentoml sklearn": _bentoml(bundle, peers, "bench.peers.bentoml_sklearn:Predictor", estimator=folder),
+        "mlserver": _mlserver(peers, folder),
     }
+
+
+def _bentoml(bundle: Path, peers: Peers, service: str, **settings: Path) -> AbstractContextManager[Server]:
+    command = [str(peers.python), "-m", "bentoml", "serve", service, "--port"]
+    return _peer(bundle, command, "/readyz", port_last=True, **settings)
+
+
+@contextmanager
+def _mlserver(peers: Peers, folder: Path) -> Iterator[Server]:
+    """MLServer with its defaults, one worker process among them; only the ports are ours."""
+    estimator.for_mlserver(folder)
+    ports = {name: load_server.free_port() for name in ("HTTP", "GRPC", "METRICS")}
+    environment = {f"MLSERVER_{name}_PORT": str(port) for name, port in ports.items()}
+    command = [str(peers.mlserver.with_name("mlserver")), "start", str(folder)]
+    ready = "/v2/health/ready"
+    with load_server.run(command, ports["HTTP"], environment, ready=ready, patience=PATIENCE) as server:
+        yield server
 
 
 def _in_turns(
@@ -118,7 +147,9 @@ def _in_turns(
 
 
 @contextmanager
-def _peer(bundle: Path, command: list[str], ready: str, *, port_last: bool = False) -> Iterator[Server]:
+def _peer(
+    bundle: Path, command: list[str], ready: str, *, port_last: bool = False, **settings: Path
+) -> Iterator[Server]:
     port = load_server.free_port()
     environment = {
         "FLIGHTLINE_BUNDLE": str(bundle.resolve()),
@@ -126,7 +157,8 @@ def _peer(bundle: Path, command: list[str], ready: str, *, port_last: bool = Fal
         "BENTOML_DO_NOT_TRACK": "True",
         "BENTOML_HOME": str(Path("build/bentoml").resolve()),
         "PYTHONPATH": str(Path.cwd()),
+        **{f"FLIGHTLINE_{name.upper()}": str(value) for name, value in settings.items()},
     }
     complete = [*command, str(port)] if port_last else command
-    with load_server.run(complete, port, environment, ready=ready) as server:
+    with load_server.run(complete, port, environment, ready=ready, patience=PATIENCE) as server:
         yield server

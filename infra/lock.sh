@@ -16,3 +16,4 @@ lock uv.in -o uv.txt
 # The peers of `make bench` and the scanners of `make validate` live in environments of their own.
 lock bench.in -o bench.txt
 lock scan.in -o scan.txt
+lock bench-mlserver.in -o bench-mlserver.txt

@@ -29,6 +29,11 @@ def explain(error: Exception) -> Explained:
     return Explained(f"{type(error).__name__}: {error} (set FLIGHTLINE_DEBUG=1 to see where)", INTERNAL)
 
 
+def foreseen() -> tuple[type[Exception], ...]:
+    """Every fault that has a sentence of its own, for whoever can go on without what failed."""
+    return tuple(kind for kinds, _ in _codes() for kind in kinds)
+
+
 def _codes() -> list[tuple[tuple[type[Exception], ...], int]]:
     from pipeline.config import ConfigError
     from pipeline.frames import TableError

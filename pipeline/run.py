@@ -9,17 +9,15 @@ from pathlib import Path
 from pipeline import gate, paths, report
 from pipeline.config import ConfigError
 from pipeline.context import Context
-from pipeline.errors import UnavailableError
-from pipeline.frames import TableError
+from pipeline.errors import UnavailableError, foreseen
 from pipeline.lock import exclusive
 from pipeline.slo import read_slo
 from pipeline.verdict import Decision, Verdict
 from serving import bundle
-from serving.bundle import BundleError, check_files
+from serving.bundle import check_files
 from serving.server import check_address
 
 PREDICTIONS, PAGE = paths.BUILD / "predictions.jsonl", paths.BUILD / "report.html"
-FORESEEN = (UnavailableError, ConfigError, TableError, BundleError, ValueError, OSError)
 Progress = Callable[[str], None]
 
 
@@ -96,7 +94,7 @@ def standing(context: Context) -> Verdict | None:
     """The verdict on disk where it still speaks of what is here; None where there is none, or it cannot be told."""
     try:
         return gate.standing(context, "change")
-    except FORESEEN:
+    except foreseen():
         return None
 
 
@@ -114,7 +112,7 @@ def _judged(context: Context, progress: Progress) -> Verdict | None:
     else:
         try:
             found = gate.run(context, "change", progress)
-        except FORESEEN as error:
+        except foreseen() as error:
             progress(f"gate: {error}")
             return None
         progress(f"report: {PAGE}")

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.batches import Batches
+from serving.batches import Batches, Matrix
 from serving.bodies import Bodies, check_media_type, explain
 from serving.bundle import Bundle
 from serving.connections import Connections
@@ -27,7 +27,7 @@ from serving.settings import Settings
 
 INLINE_BYTES = 32 << 10
 FEW_ROWS = 16
-FOLD_ROWS, FOLD_SECONDS = 64, 0.1
+FOLD_ROWS, FOLD_SECONDS = 256, 0.1
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _CLOSE = ("connection", "close")
 _OPEN_HEADERS = [("content-type", "application/json")]
@@ -39,7 +39,7 @@ class App:
 
     Requests of a few rows are scored together; larger ones are worth a call of the model each.
 
-    Metrics and log are brought up to date for several answers at a time, which costs a fraction of doing it for each.
+    The metrics are brought up to date for several answers at a time, which costs a fraction of doing it for each.
     """
 
     def __init__(self, bundle: Bundle, settings: Settings, log: PredictionLog) -> None:
@@ -53,7 +53,7 @@ class App:
         self._batches = Batches(bundle.score)
         self._thread = ThreadPoolExecutor(1, "batch")
         self._prefix, self._numbers = secrets.token_hex(8), itertools.count()
-        self._unfolded: list[tuple[str, float, Answer]] = []
+        self._unfolded: list[tuple[str, float, Matrix, Matrix]] = []
         self._unfolded_rows = 0
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -108,28 +108,25 @@ class App:
         return answer
 
     def _record(self, answer: Answer, route: str) -> None:
+        seconds = perf_counter() - answer.call.began
+        lines = self._scorer.lines(answer, datetime.now(UTC), seconds) if answer.lines is None else answer.lines
+        self._log.append(lines)
         if not self._unfolded:
             asyncio.get_running_loop().call_later(FOLD_SECONDS, self.fold)
-        self._unfolded.append((route, perf_counter() - answer.call.began, answer))
-        self._unfolded_rows += len(answer.rows)
+        self._unfolded.append((route, seconds, answer.matrix, answer.scores))
+        self._unfolded_rows += len(answer.scores)
         if self._unfolded_rows >= FOLD_ROWS:
             self.fold()
 
     def fold(self) -> None:
-        """Bring metrics and log up to date with what was answered."""
+        """Bring the metrics up to date with what was answered."""
         if not self._unfolded:
             return
-        answers, self._unfolded, self._unfolded_rows = self._unfolded, [], 0
-        now, lines = datetime.now(UTC), []
-        for route, seconds, answer in answers:
+        unfolded, self._unfolded, self._unfolded_rows = self._unfolded, [], 0
+        for route, seconds, _, _ in unfolded:
             self.metrics.answered(route, seconds)
-            lines.append(self._scorer.lines(answer, now, seconds) if answer.lines is None else answer.lines)
-        self._log.append(b"".join(lines))
-        self._measure([answer for _, _, answer in answers])
-
-    def _measure(self, answers: list[Answer]) -> None:
-        codec, matrix = self._scorer.codec, np.concatenate([answer.matrix for answer in answers])
-        self.metrics.scores.observe_all([one.score for answer in answers for one in answer.predictions])
+        codec, matrix = self._scorer.codec, np.concatenate([matrix for _, _, matrix, _ in unfolded])
+        self.metrics.scores.observe_all(np.concatenate([scores for _, _, _, scores in unfolded]))
         self.metrics.noticed("missing", codec.missing(matrix))
         self.metrics.noticed("unseen", codec.unseen(matrix))
 

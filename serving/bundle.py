@@ -58,8 +58,13 @@ class Bundle:
 
     def score(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Scores of an encoded matrix: float32 (rows, inputs) -> float32 (rows,)."""
-        scores: NDArray[np.float32] = self.session.run([GRAPH_OUTPUT], {GRAPH_INPUT: rows})[0]
-        return scores.reshape(-1)
+        return run(self.session, rows)
+
+
+def run(session: "InferenceSession", rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scores that a session on a bundle's graph gives: float32 (rows, inputs) -> float32 (rows,)."""
+    scores: NDArray[np.float32] = session.run([GRAPH_OUTPUT], {GRAPH_INPUT: rows})[0]
+    return scores.reshape(-1)
 
 
 def seal(path: Path) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from serving.bundle import Bundle
 from serving.problems import KINDS
@@ -28,6 +29,7 @@ class Histogram:
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds, self.total = tuple(bounds), 0.0
+        self._edges = np.asarray(self.bounds)
         self._counts = [0] * (len(self.bounds) + 1)
 
     def observe(self, value: float) -> None:
@@ -35,11 +37,12 @@ class Histogram:
         self._counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
-    def observe_all(self, values: Sequence[float]) -> None:
+    def observe_all(self, values: ArrayLike) -> None:
         """Count many values, faster than one by one."""
-        found = np.bincount(np.searchsorted(self.bounds, values), minlength=len(self._counts))
+        array = np.asarray(values, np.float64)
+        found = np.bincount(np.searchsorted(self._edges, array), minlength=len(self._counts))
         self._counts = [old + new for old, new in zip(self._counts, found.tolist(), strict=True)]
-        self.total += sum(values)
+        self.total += float(array.sum())
 
     def lines(self, name: str) -> Iterator[str]:
         """Samples in the text format: cumulative buckets, sum and count."""

@@ -15,7 +15,7 @@ from serving.scoring import Call, Prediction, Question, Scorer
 from serving.signature import Input
 
 VERSION = "2"
-_DATATYPES = {"number": "FP64", "integer": "INT64", "category": "BYTES"}
+DATATYPES = {"number": "FP64", "integer": "INT64", "category": "BYTES"}
 _NUMERIC = {f"{kind}{bits}" for kind in ("INT", "UINT") for bits in (8, 16, 32, 64)} | {"FP16", "FP32", "FP64"}
 
 
@@ -57,7 +57,7 @@ def model(scorer: Scorer) -> dict[str, Any]:
         "name": signature.model,
         "versions": [scorer.bundle.version],
         "platform": "onnx_onnxv1",
-        "inputs": [_metadata(one.name, _DATATYPES[one.type]) for one in signature.inputs],
+        "inputs": [_metadata(one.name, DATATYPES[one.type]) for one in signature.inputs],
         "outputs": [_metadata(name, kind) for name, kind in _outputs(scorer).items()],
     }
 
@@ -133,7 +133,7 @@ def _rows(tensor: Tensor, one: Input) -> int:
     if tensor.datatype not in legal:
         raise RefusedError(
             BAD_TENSOR,
-            f"Tensor {one.name} has datatype {tensor.datatype[:20]!r}; use {_DATATYPES[one.type]}.",
+            f"Tensor {one.name} has datatype {tensor.datatype[:20]!r}; use {DATATYPES[one.type]}.",
         )
     rows, rest = (tensor.shape or [0])[0], tensor.shape[1:]
     if rows < 1 or rest not in ([], [1]):

@@ -4,12 +4,18 @@ from typing import Any
 
 from serving import problems
 from serving.faults import LONGEST_ID, LONGEST_TEXT, bounds
+from serving.oip import DATATYPES
 from serving.settings import Settings
 from serving.signature import Input, Signature
 
 Json = dict[str, Any]
 _JSON = "application/json"
 _ROW, _PROBLEM = {"$ref": "#/components/schemas/Row"}, {"$ref": "#/components/schemas/Problem"}
+_TENSOR: Json = {
+    "shape": {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1, "maxItems": 2},
+    "datatype": {"type": "string"},
+    "data": {"type": "array"},
+}
 _REFUSALS = (
     *(problems.BAD_JSON, problems.TOO_SLOW, problems.TOO_LARGE, problems.WRONG_MEDIA_TYPE),
     *(problems.INVALID, problems.INTERNAL, problems.OVERLOADED),
@@ -41,6 +47,7 @@ def document(signature: Signature, version: str, settings: Settings) -> Json:
             "/v2/health/live": _get("oip_live", "Open Inference Protocol: liveness."),
             "/v2/health/ready": _get("oip_ready", "Open Inference Protocol: readiness.", may_drain=True),
             f"/v2/models/{signature.model}": _get("oip_model", "Open Inference Protocol: the model's tensors."),
+            f"/v2/models/{signature.model}/infer": {"post": {**_infer(signature), "operationId": "oip_infer"}},
         },
         "components": {"schemas": _schemas(signature, settings)},
     }
@@ -48,9 +55,28 @@ def document(signature: Signature, version: str, settings: Settings) -> Json:
 
 def _predict(signature: Signature) -> Json:
     rows = {"oneOf": [_ROW, {"$ref": "#/components/schemas/Rows"}]}
-    media = {"schema": rows, "example": example(signature)}
+    summary, scores = "Score one row or many", "The scores, in the order of the rows."
+    return _scoring(summary, {"schema": rows, "example": example(signature)}, scores, "Predictions")
+
+
+def _infer(signature: Signature) -> Json:
+    media = {"schema": {"$ref": "#/components/schemas/Inference"}, "example": _tensors(signature)}
+    summary = "Open Inference Protocol: score rows given as one tensor per input"
+    return _scoring(summary, media, "One tensor per output.", "Inferred")
+
+
+def _tensors(signature: Signature) -> Json:
+    """The example row as an inference request."""
+    tensors = [
+        {"name": one.name, "shape": [1], "datatype": DATATYPES[one.type], "data": [one.example]}
+        for one in signature.inputs
+    ]
+    return {"inputs": tensors}
+
+
+def _scoring(summary: str, media: Json, answer: str, schema: str) -> Json:
     return {
-        "summary": "Score one row or many",
+        "summary": summary,
         "parameters": [
             {
                 "name": "X-Request-Id",
@@ -62,7 +88,7 @@ def _predict(signature: Signature) -> Json:
         ],
         "requestBody": {"required": True, "content": {_JSON: media}},
         "responses": {
-            "200": _response("The scores, in the order of the rows.", _JSON, "Predictions"),
+            "200": _response(answer, _JSON, schema),
             **{str(kind.status): _problem(kind.title) for kind in _REFUSALS},
         },
     }
@@ -92,8 +118,25 @@ def _schemas(signature: Signature, settings: Settings) -> Json:
             version={"type": "string", "description": "the bundle's hash"},
             predictions={"type": "array", "items": _prediction(signature)},
         ),
+        "Inference": _inference(signature),
+        "Inferred": _object(
+            model_name={"type": "string"},
+            model_version={"type": "string", "description": "the bundle's hash"},
+            id={"type": "string"},
+            outputs={"type": "array", "items": _object(name={"type": "string"}, **_TENSOR)},
+        ),
         "Problem": _problem_schema(),
     }
+
+
+def _inference(signature: Signature) -> Json:
+    """What JSON Schema can say of a request: not that there is each input once, nor that shapes and data agree."""
+    count, names = len(signature.inputs), list(signature.names)
+    tensor = _object(name={"enum": names}, **_TENSOR)
+    tensor["properties"]["datatype"] = {"type": "string", "examples": sorted(set(DATATYPES.values()))}
+    inference = _object(inputs={"type": "array", "items": tensor, "minItems": count, "maxItems": count})
+    inference["properties"]["id"] = {"type": "string", "description": "comes back in the answer"}
+    return inference
 
 
 def _row(signature: Signature) -> Json:

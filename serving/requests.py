@@ -19,10 +19,22 @@ _NAN = float("nan")
 
 
 class Encoded(msgspec.Struct):
-    """Rows ready to be scored: float32 matrix (rows, inputs), and ids as given (or UNSET)."""
+    """Rows ready to be scored: float32 matrix (rows, inputs), and ids as given (or UNSET); `named` if any was."""
 
     matrix: NDArray[np.float32]
     ids: list[Any]
+    named: bool
+
+
+class _Codes(dict[Any, float]):
+    """Category -> its number in the matrix; whatever is not a known one is the shared other."""
+
+    def __init__(self, one: Input) -> None:
+        super().__init__(category_codes(one) | {None: _NAN})
+        self.other = float(len(one.categories))
+
+    def __missing__(self, category: Any) -> float:
+        return self.other
 
 
 class Codec:
@@ -33,15 +45,12 @@ class Codec:
         row: Any = row_type(signature)
         self._list: Any = list[row]
         self._decoder = msgspec.json.Decoder(Union[row, self._list])  # noqa: UP007 (a type made at run time)
-        self._categorical = [
-            (position, {**category_codes(one), None: _NAN}, float(len(one.categories)))
-            for position, one in enumerate(signature.inputs)
-            if one.type == "category"
-        ]
+        self._quotes = msgspec.json.Decoder(list[msgspec.Raw])
+        self._codes = {at: _Codes(one) for at, one in enumerate(signature.inputs) if one.type == "category"}
         self._width = len(signature.inputs)
         self._others = np.full(self._width, _NAN, dtype=np.float32)
-        for position, _, other in self._categorical:
-            self._others[position] = other
+        for position, codes in self._codes.items():
+            self._others[position] = codes.other
 
     def decode(self, body: bytes) -> list[Any]:
         """Validated rows of a JSON object (one row) or array of objects (many). Raises RefusedError."""
@@ -50,6 +59,10 @@ class Codec:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             self._refuse(parse(body), error)
         return self._counted(rows) if type(rows) is list else [rows]
+
+    def quote(self, body: bytes) -> list[msgspec.Raw]:
+        """Each row of a body that `decode` took, as the caller wrote it: much cheaper than to write it again."""
+        return self._quotes.decode(body) if body.lstrip().startswith(b"[") else [msgspec.Raw(body)]
 
     def convert(self, columns: dict[str, list[Any]]) -> list[Any]:
         """Validated rows of named columns of equal length. Raises RefusedError naming every fault."""
@@ -68,12 +81,12 @@ class Codec:
         flat: list[Any] = list(chain.from_iterable(map(msgspec.structs.astuple, rows)))
         ids = flat[width :: width + 1]
         del flat[width :: width + 1]
-        for row, given in zip(rows, ids, strict=True):
-            if given is not UNSET:
-                row.id = UNSET
-        for position, codes, other in self._categorical:
-            flat[position::width] = [codes.get(value, other) for value in flat[position::width]]
-        return Encoded(np.fromiter(flat, np.float32, len(flat)).reshape(len(rows), width), ids)
+        named = ids.count(UNSET) < len(ids)
+        for row in rows if named else ():
+            row.id = UNSET
+        for position, codes in self._codes.items():
+            flat[position::width] = map(codes.__getitem__, flat[position::width])
+        return Encoded(np.fromiter(flat, np.float32, len(flat)).reshape(len(rows), width), ids, named)
 
     def missing(self, matrix: NDArray[np.float32]) -> list[int]:
         """Per input, how many values of a matrix were null: what NaN stands for, since a request cannot say NaN."""
@@ -115,7 +128,7 @@ def row_type(signature: Signature) -> Any:
     names = {f"c{position}": one.name for position, one in enumerate(signature.inputs)}
     fields = [(f"c{position}", _value_type(one)) for position, one in enumerate(signature.inputs)]
     identity = ("id", Annotated[str, Meta(max_length=LONGEST_ID)] | UnsetType, UNSET)
-    return msgspec.defstruct("Row", [*fields, identity], rename=names, forbid_unknown_fields=True)
+    return msgspec.defstruct("Row", [*fields, identity], rename=names, forbid_unknown_fields=True, gc=False)
 
 
 def _value_type(one: Input) -> Any:

@@ -2,9 +2,9 @@
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from itertools import starmap
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -47,10 +47,13 @@ class Line(msgspec.Struct, gc=False):
 
 
 class Question(msgspec.Struct):
-    """A request read and encoded: `matrix` (rows, inputs) waits for its scores, `write` makes the body of an answer."""
+    """A request read and encoded: `matrix` (rows, inputs) waits for its scores, `write` makes the body of an answer.
+
+    `features` gives the rows as the log is to have them.
+    """
 
     call: Call
-    rows: list[Any]
+    features: Callable[[], Iterable[Any]]
     ids: list[Any]
     matrix: NDArray[np.float32]
     write: Callable[[list[Prediction]], bytes]
@@ -64,8 +67,9 @@ class Answer(msgspec.Struct):
 
     body: bytes
     call: Call
-    rows: list[Any]
-    predictions: list[Prediction]
+    features: Callable[[], Iterable[Any]]
+    ids: list[str]
+    scores: NDArray[np.float32]
     matrix: NDArray[np.float32]
     lines: bytes | None = None
 
@@ -83,12 +87,16 @@ class Scorer:
 
     def predict(self, body: bytes, call: Call) -> Question:
         """Read the body of a POST to /predict. Raises RefusedError."""
-        return self.question(self.codec.decode(body), call, self._written)
+        return self.question(self.codec.decode(body), call, self._written, body)
 
-    def question(self, rows: list[Any], call: Call, write: Callable[[list[Prediction]], bytes]) -> Question:
-        """Validated rows, encoded."""
+    def question(
+        self, rows: list[Any], call: Call, write: Callable[[list[Prediction]], bytes], body: bytes = b""
+    ) -> Question:
+        """Validated rows, encoded. The log quotes them from `body`, where they came in one and fit into a line."""
         encoded = self.codec.encode(rows)
-        return Question(call, rows, encoded.ids, encoded.matrix, write)
+        quotable = body and not encoded.named and b"\n" not in body and b"\r" not in body
+        features = partial(self.codec.quote, body) if quotable else lambda: rows
+        return Question(call, features, encoded.ids, encoded.matrix, write)
 
     def answer(self, question: Question, scores: NDArray[np.float32]) -> Answer:
         """The answer to a question whose scores (rows,) are there. Raises RefusedError where one is not finite."""
@@ -97,8 +105,8 @@ class Scorer:
             raise _not_finite(found)
         prefix = f"{question.call.id}-"
         ids = [f"{prefix}{index}" if given is UNSET else given for index, given in enumerate(question.ids)]
-        predictions = list(starmap(Prediction, zip(ids, found, self._decisions(found), strict=True)))
-        return Answer(question.write(predictions), question.call, question.rows, predictions, question.matrix)
+        predictions = list(map(Prediction, ids, found, self._decisions(found)))
+        return Answer(question.write(predictions), question.call, question.features, ids, scores, question.matrix)
 
     def answer_now(self, question: Question) -> Answer:
         """Score and answer at once, for whoever is not in the event loop. Raises RefusedError."""
@@ -117,8 +125,8 @@ class Scorer:
             return b""
         model, version, latency = self.signature.model, self.bundle.version, round(seconds, 6)
         lines = [
-            Line(now, one.id, answer.call.id, model, version, row, one.score, latency)
-            for row, one in zip(answer.rows, answer.predictions, strict=True)
+            Line(now, name, answer.call.id, model, version, row, score, latency)
+            for name, row, score in zip(answer.ids, answer.features(), answer.scores.tolist(), strict=True)
         ]
         return self.encoder.encode_lines(lines)
 

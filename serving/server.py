@@ -53,8 +53,9 @@ async def _serve(bundle: Bundle, settings: Settings, address: str) -> None:
     server: Any = _granian(app, address, settings.port)
     stop, hurry = _signals()
     serving = asyncio.create_task(server.serve())
-    asyncio.get_running_loop().call_soon(_say_ready, bundle, settings)
+    telling = asyncio.create_task(_say_ready(bundle, settings, address))
     await asyncio.wait({serving, stop}, return_when=asyncio.FIRST_COMPLETED)
+    telling.cancel()
     app.metrics.ready = False
     await asyncio.wait({serving, hurry}, timeout=settings.ready_wait, return_when=asyncio.FIRST_COMPLETED)
     server.stop()
@@ -99,9 +100,21 @@ async def _drain(app: App, serving: asyncio.Task[None], seconds: float) -> None:
     app.fold()
 
 
-def _say_ready(bundle: Bundle, settings: Settings) -> None:
+async def _say_ready(bundle: Bundle, settings: Settings, address: str) -> None:
+    """Say so once it is so: Granian listens a while after it was started, and does not tell."""
+    while not await _accepts(address, settings.port):
+        await asyncio.sleep(_SETTLE)
     served = f"{bundle.signature.model} {bundle.version[:12]}"
     notice = f" ({settings.notice})" if settings.notice else ""
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     sys.stderr.write(f"flightline: serving {served} at http://{host}:{settings.port}{notice}\n")
     sys.stderr.flush()
+
+
+async def _accepts(address: str, port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection(address, port)
+    except OSError:
+        return False
+    writer.close()
+    return True

@@ -72,12 +72,16 @@ def run(
     *,
     ready: str = "/readyz",
     cwd: Path | None = None,
+    patience: float = START_SECONDS,
 ) -> Iterator[Server]:
-    """Run `command` until the block ends, entering it once GET `ready` on `port` answers 200. Raises ServerError."""
+    """Run `command` until the block ends, entering it once GET `ready` on `port` answers 200.
+
+    Raises ServerError where that takes more than `patience` seconds.
+    """
     with tempfile.TemporaryDirectory(prefix="flightline-") as folder:
         errors = Path(folder) / "stderr"
         with errors.open("wb") as sink, _process(command, environment, sink, cwd) as process:
-            yield Server(process, port, _wait(process, port, ready, errors), errors)
+            yield Server(process, port, _wait(process, port, ready, errors, patience), errors)
 
 
 def free_port() -> int:
@@ -133,16 +137,16 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _wait(process: subprocess.Popen[bytes], port: int, ready: str, errors: Path) -> float:
+def _wait(process: subprocess.Popen[bytes], port: int, ready: str, errors: Path, patience: float) -> float:
     """Seconds from now until the server is ready."""
     started = time.monotonic()
-    while time.monotonic() - started < START_SECONDS:
+    while time.monotonic() - started < patience:
         if process.poll() is not None:
             raise ServerError(_last_words(process, errors))
         if is_ready(port, ready):
             return time.monotonic() - started
         time.sleep(0.005)
-    raise ServerError(f"not ready after {START_SECONDS:.0f} s; {_last_words(process, errors)}")
+    raise ServerError(f"not ready after {patience:.0f} s; {_last_words(process, errors)}")
 
 
 def is_ready(port: int, path: str = "/readyz") -> bool:

@@ -151,9 +151,7 @@ def _unseen(one: Input) -> str:
 
 
 def _score(target: Path, encoded: Floats) -> Floats:
-    session = bundle.open_session(target / "model.onnx")
-    scores: Floats = session.run([bundle.GRAPH_OUTPUT], {bundle.GRAPH_INPUT: encoded})[0].reshape(-1)
-    return scores
+    return bundle.run(bundle.open_session(target / "model.onnx"), encoded)
 
 
 def _distribution(column: Column, values: "pd.Series[Any]") -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from pipeline import paths
 from pipeline.context import Context
 from pipeline.frames import HOLDOUT, PART, TRAIN, TableError, read_rows, write_json
 from pipeline.stages.train import matrix
-from serving.bundle import GRAPH_INPUT, GRAPH_OUTPUT, open_session
+from serving import bundle
 
 CURVE_POINTS = 200
 CALIBRATION_BINS = 10
@@ -24,8 +24,7 @@ def run(context: Context) -> None:
     model, root = context.model, context.root
     rows = read_rows(root / paths.ROWS, model.schema)
     train, holdout = rows[rows[PART] == TRAIN], rows[rows[PART] == HOLDOUT]
-    session = open_session(root / paths.MODEL)
-    scores = session.run([GRAPH_OUTPUT], {GRAPH_INPUT: matrix(model, holdout)})[0].reshape(-1)
+    scores = bundle.run(bundle.open_session(root / paths.MODEL), matrix(model, holdout))
     said = pd.read_csv(root / paths.ESTIMATOR_SCORES)["score"].to_numpy()
     write_json(root / paths.METRICS, evaluate(model, train, holdout, scores, said))
     for name, curve in curves(model, holdout, scores).items():

@@ -33,6 +33,9 @@ def refusal(path: Path, port: int | None = None, **settings: object) -> tuple[in
 
 def test_a_ready_server_says_what_it_serves_where_in_one_line(toy):
     with running(toy, notice="not fit for production: no release yet") as server:
+        deadline = time.monotonic() + 10
+        while not server.errors and time.monotonic() < deadline:
+            time.sleep(0.01)
         server.stop()
         served = f"toy {bundle.version(toy)[:12]} at {server.url}"
         assert server.errors == f"flightline: serving {served} (not fit for production: no release yet)\n"

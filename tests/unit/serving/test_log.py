@@ -27,6 +27,12 @@ def test_everything_appended_is_written_in_order_when_closed():
     assert (found, journal.dropped) == (b"".join(lines), 0)
 
 
+def test_more_chunks_than_one_call_takes_are_all_written():
+    lines = [b"%d\n" % number for number in range(5000)]
+    found, journal = written(lines)
+    assert (found, journal.dropped) == (b"".join(lines), 0)
+
+
 def test_lines_leave_after_a_moment_without_being_asked():
     reading, writing = os.pipe()
 

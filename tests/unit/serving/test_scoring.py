@@ -78,9 +78,37 @@ def test_a_line_of_the_log_has_all_that_labels_and_drift_need_and_no_more(scorer
         "model": "toy",
         "version": scorer.bundle.version,
         "features": {"temp": 39.0, "seats": None, "origin": "JFK", "dest": "ORD"},
-        "score": answer.predictions[0].score,
+        "score": answer.scores.tolist()[0],
         "latency": 0.001235,
     }
+
+
+def logged(scorer: Scorer, body: bytes) -> list[dict[str, object]]:
+    answer = scorer.answer_now(scorer.predict(body, Call("c", 0.0)))
+    return [json.loads(line) for line in scorer.lines(answer, NOW, 0.0).splitlines()]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        json.dumps(ROW).encode(),
+        b" \t" + json.dumps([ROW, ROW | {"seats": None}]).encode(),
+        json.dumps([ROW, ROW | {"dest": "a\nb\u2028"}], indent=1).encode(),
+        json.dumps([ROW, ROW]).replace(", ", ",\r").encode(),
+        json.dumps([ROW, ROW | {"id": "mine"}]).encode(),
+        json.dumps([ROW]).encode(),
+    ],
+)
+def test_however_a_request_is_written_each_row_has_one_line_with_its_features(scorer, body):
+    sent = json.loads(body)
+    rows = [{name: row[name] for name in ROW} for row in (sent if isinstance(sent, list) else [sent])]
+    assert [line["features"] for line in logged(scorer, body)] == rows
+
+
+def test_features_are_logged_as_the_caller_wrote_them(scorer):
+    body = b'{"seats":1.0, "temp":39.10,"origin":"JFK","dest":"\\u0041TL"}'
+    answer = scorer.answer_now(scorer.predict(body, Call("c", 0.0)))
+    assert b'"features":' + body in scorer.lines(answer, NOW, 0.0)
 
 
 def test_the_log_has_a_share_of_the_requests(scorer):
