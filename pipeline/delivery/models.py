@@ -23,6 +23,7 @@ class DeliveryError(ValueError):
 class Expects(Frozen):
     """How the canary's scores should differ from the stable ones: Kolmogorov-Smirnov distances over score buckets.
 
+    `ks` is over all rows; `max_ks` allows for the block (day) where they were furthest apart, and for noise.
     `released` is the version it was compared with, None for a first release; then `ks` is 0, `max_ks` 1, `rows` 0.
     """
 

@@ -27,7 +27,9 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     # A load whose owner died must end by itself.
-    threading.Timer(LONGEST, stop.set).start()
+    last = threading.Timer(LONGEST, stop.set)
+    last.daemon = True
+    last.start()
     with Path(sys.argv[2]).open("a", buffering=1) as out:
         threads = [
             threading.Thread(target=_work, args=(spec, name, worker, stop, out), daemon=True)

@@ -38,7 +38,7 @@ P95_SECONDS = "0.250"
 
 @dataclass
 class Team:
-    """`fork` is where they work; `images` and `codes` what they built, by name; `pushed` when main last moved."""
+    """`fork` is where they work; `images` and `codes` are what they built, by name."""
 
     state: State
     fork: Checkout
@@ -46,7 +46,6 @@ class Team:
     timeline: Timeline
     images: dict[str, str] = field(default_factory=dict)
     codes: dict[str, str] = field(default_factory=dict)
-    pushed: float = 0.0
 
     def flightline(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """The fork's own command line, as its user types it."""
@@ -161,15 +160,20 @@ class Team:
     def push(self, what: str) -> None:
         """Push main, and note when."""
         self.git("push", "-q", "origin", "main")
-        self.pushed = self.timeline.event(f"main: {what}")
+        self.timeline.event(f"main: {what}")
 
     def follow(self) -> None:
         """Take over what others pushed."""
         self.git("pull", "-q", "--ff-only", "origin", "main")
 
     def _moved(self, what: str) -> None:
-        self.pushed = self.timeline.event(what)
+        self.timeline.event(what)
         self.follow()
+
+    @property
+    def pushed(self) -> float:
+        """When main last moved on the git server, Unix seconds."""
+        return (gitserver.folder(self.state) / "flightline.git/refs/heads/main").stat().st_mtime
 
     def git(self, *words: str) -> str:
         """A git command in the fork."""

@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e import faults
 from tests.e2e.team import ROLLOUT_FILE
-from tests.e2e.world import ROLLOUT, World, aborted, healthy, namespace
+from tests.e2e.world import ENVIRONMENTS, ROLLOUT, World, aborted, healthy, namespace
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 ABORTED, REVERTED = 30.0, 10.0
@@ -26,6 +26,8 @@ def test_01_first_release_reaches_staging_and_production(world: World) -> None:
         released = world.promote()
         world.until("production is healthy", lambda: healthy(world.rollout("production"), released))
         world.until("production has its three pods", lambda: world.ready("production") == 3)
+        for environment in ENVIRONMENTS:
+            world.until(f"{environment} is in step", lambda env=environment: world.in_step(env), 30)
         world.open("production")
 
 
@@ -143,20 +145,20 @@ def test_07_bad_change_of_the_manifests_stops_at_staging(world: World) -> None:
 
 def _production_objects(world: World) -> dict[str, str]:
     """What a change of staging must not touch: name -> generation."""
-    kinds = "rollouts.argoproj.io,services,networkpolicies,analysistemplates.argoproj.io,poddisruptionbudgets"
-    listed = world.get("production", kinds)["items"]
-    return {f"{one['kind']}/{one['metadata']['name']}": str(one["metadata"].get("generation")) for one in listed}
+    kinds = ("rollouts", "services", "networkpolicies", "analysistemplates", "poddisruptionbudgets")
+    listed = [(kind, one["metadata"]) for kind in kinds for one in world.get("production", kind)["items"]]
+    return {f"{kind}/{one['name']}": str(one.get("generation")) for kind, one in listed}
 
 
 def test_08_hand_edit_is_healed_and_the_autoscaler_is_left_alone(world: World) -> None:
     with world.timeline.chapter("8 live objects edited by hand"):
-        _patch(world, "pdb", '{"spec":{"maxUnavailable":3}}')
-        world.until("the budget is healed", lambda: _spec(world, "pdb")["maxUnavailable"] == 1)
-        _patch(world, "hpa", '{"spec":{"minReplicas":4}}')
-        world.until("the autoscaler is healed", lambda: _spec(world, "hpa")["minReplicas"] == 3)
+        _patch(world, "poddisruptionbudgets", '{"spec":{"maxUnavailable":3}}')
+        world.until("the budget is healed", lambda: _spec(world, "poddisruptionbudgets")["maxUnavailable"] == 1)
+        _patch(world, "horizontalpodautoscalers", '{"spec":{"minReplicas":4}}')
+        world.until("the autoscaler is healed", lambda: _spec(world, "horizontalpodautoscalers")["minReplicas"] == 3)
         world.kubectl("--namespace", namespace("production"), "scale", ROLLOUT, "--replicas=4")
         time.sleep(15)
-        assert _spec(world, ROLLOUT)["replicas"] == 4, "the sync took the autoscaler's decision back"
+        assert _spec(world, "rollouts")["replicas"] == 4, "the sync took the autoscaler's decision back"
 
 
 def _patch(world: World, kind: str, patch: str) -> None:
@@ -164,8 +166,7 @@ def _patch(world: World, kind: str, patch: str) -> None:
 
 
 def _spec(world: World, kind: str) -> dict[str, object]:
-    what = (kind,) if "/" in kind else (kind, "flightline")
-    return dict(world.get("production", *what)["spec"])
+    return dict(world.get("production", kind, "flightline")["spec"])
 
 
 def test_09_lost_pods_and_a_drained_node_cost_no_request(world: World) -> None:

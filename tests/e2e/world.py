@@ -16,12 +16,23 @@ from typing import Any
 import pytest
 import requests
 
+from infra.local.api import Api
 from infra.local.components import NODE, ClusterError, Kubectl
 from tests.checkouts import PROJECT
 from tests.e2e.team import Team
 
 ENVIRONMENTS = ("staging", "production")
 ROLLOUT = "rollouts.argoproj.io/flightline"
+PATHS = {
+    "pods": "/api/v1",
+    "services": "/api/v1",
+    "rollouts": "/apis/argoproj.io/v1alpha1",
+    "analysisruns": "/apis/argoproj.io/v1alpha1",
+    "analysistemplates": "/apis/argoproj.io/v1alpha1",
+    "networkpolicies": "/apis/networking.k8s.io/v1",
+    "poddisruptionbudgets": "/apis/policy/v1",
+    "horizontalpodautoscalers": "/apis/autoscaling/v2",
+}
 HOOK_PORT = 9099
 OK = 200
 FLIGHTLINE = str(Path(sys.executable).with_name("flightline"))
@@ -54,21 +65,28 @@ class World(Team):
         said = self.flightline("status", check=False)
         return said.stdout + said.stderr
 
-    def get(self, environment: str, *what: str) -> dict[str, Any]:
-        """One object, or the list of a kind, of an environment."""
-        return dict(json.loads(self.kubectl("--namespace", namespace(environment), "get", *what, "-o", "json")))
+    def get(self, environment: str, resource: str, name: str = "", **asked: str) -> dict[str, Any]:
+        """One object, or the list of a resource, of an environment."""
+        path = f"{PATHS[resource]}/namespaces/{namespace(environment)}/{resource}"
+        return Api(self.state, "admin").get(f"{path}/{name}" if name else path, **asked)
 
     def rollout(self, environment: str) -> dict[str, Any]:
         """The Rollout, {} while there is none or the API server is away."""
         try:
-            return self.get(environment, ROLLOUT)
+            return self.get(environment, "rollouts", "flightline")
         except ClusterError:
             return {}
 
+    def in_step(self, environment: str) -> bool:
+        """Whether Argo CD finds the cluster to be what main says."""
+        path = f"/apis/argoproj.io/v1alpha1/namespaces/argocd/applications/flightline-{environment}"
+        status = Api(self.state, "admin").get(path)["status"]
+        return bool(status["sync"]["status"] == "Synced")
+
     def pods(self, environment: str) -> list[str]:
         """The names of the ready servers."""
-        selected = ("--selector=app.kubernetes.io/component=server",)
-        return [one["metadata"]["name"] for one in self.get(environment, "pods", *selected)["items"] if _ready(one)]
+        found = self.get(environment, "pods", labelSelector="app.kubernetes.io/component=server")["items"]
+        return [one["metadata"]["name"] for one in found if _ready(one)]
 
     def ready(self, environment: str) -> int:
         """How many servers are ready."""
@@ -80,8 +98,8 @@ class World(Team):
         latest = status.get("currentPodHash")
         if not latest or latest == status.get("stableRS"):
             return 0
-        chosen = f"--selector=rollouts-pod-template-hash={latest}"
-        return sum(_ready(one) for one in self.get(environment, "pods", chosen)["items"])
+        chosen = f"rollouts-pod-template-hash={latest}"
+        return sum(_ready(one) for one in self.get(environment, "pods", labelSelector=chosen)["items"])
 
     def synced(self, environment: str, identity: str, limit: float = 3.0) -> None:
         """Wait until Argo CD applied what main says; note how long after the push that was."""
@@ -97,13 +115,13 @@ class World(Team):
 
     def analysis(self, environment: str) -> dict[str, Any]:
         """The status of the newest blocking analysis."""
-        runs = self.get(environment, "analysisruns.argoproj.io")["items"]
+        runs = self.get(environment, "analysisruns")["items"]
         steps = [one for one in runs if one["metadata"]["labels"].get("rollout-type") == "Step"]
         return dict(max(steps, key=lambda one: one["metadata"]["creationTimestamp"])["status"])
 
     def failed_metrics(self, environment: str) -> set[str]:
         """The metrics that failed in the newest revision's analyses."""
-        runs = self.get(environment, "analysisruns.argoproj.io")["items"]
+        runs = self.get(environment, "analysisruns")["items"]
         newest = max(runs, key=lambda one: one["metadata"]["creationTimestamp"])
         revision = newest["metadata"]["annotations"]["rollout.argoproj.io/revision"]
         mine = [one for one in runs if one["metadata"]["annotations"]["rollout.argoproj.io/revision"] == revision]
@@ -169,7 +187,7 @@ class World(Team):
     def open(self, environment: str) -> None:
         """Let users in: from now on the newest rows are asked for, a connection per request."""
         self.close(environment)
-        address = self.get(environment, "service", "flightline")["spec"]["clusterIP"]
+        address = self.get(environment, "services", "flightline")["spec"]["clusterIP"]
         (self.folder / "hold").mkdir(exist_ok=True)
         spec = {
             "targets": {environment: f"http://{address}"},
@@ -272,12 +290,12 @@ def aborted(rollout: Mapping[str, Any], identity: str) -> bool:
     return _identity(rollout) == identity and bool(rollout.get("status", {}).get("abort"))
 
 
-def newest_rows(root: Path, count: int = 2000) -> list[dict[str, Any]]:
-    """The last prepared rows, as a caller would ask for them."""
+def newest_rows(root: Path) -> list[dict[str, Any]]:
+    """Every tenth of the last month's rows, as a caller would ask for them."""
     import pandas as pd
 
     names = [one["name"] for one in json.loads((root / "build/bundle/signature.json").read_text())["inputs"]]
-    rows = pd.read_csv(root / "build/rows/rows.csv", usecols=names, low_memory=False).tail(count)[names]
+    rows = pd.read_csv(root / "build/rows/rows.csv", usecols=names, low_memory=False).tail(20_000).iloc[::10][names]
     return [dict(one) for one in json.loads(rows.to_json(orient="records"))]
 
 

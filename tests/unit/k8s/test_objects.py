@@ -355,3 +355,9 @@ def test_every_line_of_the_numbers_is_used(objects: Objects) -> None:
 @pytest.mark.parametrize("name", NUMBERS)
 def test_every_line_of_the_numbers_is_explained(name: str) -> None:
     assert f"`{name}`" in (K8S.parent / "docs/delivery.md").read_text()
+
+
+def test_ports_of_the_rollout_name_their_protocol(objects: Objects) -> None:
+    """The default that the API server adds to a custom resource would be a difference for Argo CD, healed without end."""
+    for container in rollout(objects)["spec"]["template"]["spec"]["containers"]:
+        assert all(port["protocol"] == "TCP" for port in container["ports"])

@@ -165,3 +165,13 @@ def test_rows_of_another_model_are_not_taken_for_this_ones_traffic(context: Cont
     write_held_out(context, flights(tmp_path, context), 7)
     path = made(tmp_path / "toy")
     assert expectations.expect(context, "production", path, path).rows == expectations.REPLAYED
+
+
+def test_the_day_on_which_two_models_are_furthest_apart_is_what_a_canary_may_be_apart():
+    output = Output("late", minimum=0, maximum=1)
+    days = np.repeat(["2013-05-01", "2013-05-02", "2013-05-03"], [200, 200, 50])
+    one = np.full(450, 0.2)
+    other = np.where(days == "2013-05-02", 0.8, 0.2)
+    other[400:] = 0.9
+    assert expectations.block_distances(output, one, other, days) == [0.0, 1.0]
+    assert expectations.block_distances(output, one, other, None) == []
