@@ -358,6 +358,15 @@ def test_every_line_of_the_numbers_is_explained(name: str) -> None:
 
 
 def test_ports_of_the_rollout_name_their_protocol(objects: Objects) -> None:
-    """The default that the API server adds to a custom resource would be a difference for Argo CD, healed without end."""
+    """The default that the API server adds would be a difference for Argo CD, which heals it without end."""
     for container in rollout(objects)["spec"]["template"]["spec"]["containers"]:
         assert all(port["protocol"] == "TCP" for port in container["ports"])
+
+
+def test_rollout_calls_out_when_it_completes_is_aborted_or_waits_for_a_person(objects: Objects) -> None:
+    triggers = yaml.safe_load((K8S.parent / "argocd/notifications/configmap.yaml").read_text())["data"]
+    known = {name.removeprefix("trigger.") for name in triggers if name.startswith("trigger.")}
+    prefix = "notifications.argoproj.io/subscribe."
+    asked = {name.removeprefix(prefix) for name in rollout(objects)["metadata"]["annotations"] if prefix in name}
+    assert asked == {f"{trigger}.flightline" for trigger in known}
+    assert len(asked) == 3
