@@ -15,7 +15,7 @@ export OMP_NUM_THREADS ?= 1
 
 .PHONY: help
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: $(VENV)/.gate ## Train, gate and serve on HOST:PORT (127.0.0.1:8000); what has not changed is skipped
@@ -90,8 +90,12 @@ cluster-down: $(VENV)/.dev ## Stop the local cluster and leave nothing behind
 	flightline cluster down
 
 .PHONY: e2e
-e2e: $(VENV)/.dev ## Play a release's whole life on the local cluster; writes build/e2e/
-	pytest tests/e2e $(if $(FULL),,-m "not nightly")
+e2e: $(VENV)/.dev ## Play a release's whole life on the local cluster; writes build/e2e/. FULL=1 adds the nightly outages
+	pytest -s tests/e2e/test_argocd.py tests/e2e/test_story.py $(if $(FULL),,-m "not nightly")
+
+.PHONY: cluster-test
+cluster-test: $(VENV)/.dev ## Boot a cluster of its own, try what the local cluster promises, and look for what it left behind
+	pytest tests/e2e/test_cluster.py
 
 .PHONY: bench
 bench: $(VENV)/.dev $(VENV)-bench $(VENV)-bench-mlserver bundle ## Measure serving and gates, the figures of docs/benchmarks.md

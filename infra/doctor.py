@@ -5,12 +5,34 @@ Runs before anything is installed, with whatever Python there is: standard libra
 """
 
 import importlib.util
+import os
+import re
 import shutil
 import socket
+import subprocess
 import sys
 
 FREE_GIGABYTES = 4
 PORT = 8000
+GO = (1, 26)
+# A program of each Debian package that the local cluster needs, as infra/local/cluster.py has them; a test compares.
+PACKAGES = {
+    "containerd": "containerd",
+    "runc": "runc",
+    "docker-registry": "docker-registry",
+    "nft": "nftables",
+    "iptables": "iptables",
+    "conntrack": "conntrack",
+    "ip": "iproute2",
+    "mount": "mount",
+    "unshare": "util-linux",
+    "catatonit": "catatonit",
+    "busybox": "busybox-static",
+    "/usr/lib/cni/bridge": "containernetworking-plugins",
+    "git": "git",
+    "prometheus": "prometheus",
+    "redis-server": "redis-server",
+}
 
 
 def tool(*names):
@@ -29,10 +51,34 @@ def port_is_free():
     return True
 
 
+def go_version():
+    """(major, minor) of the Go on PATH, None without one that answers."""
+    try:
+        said = subprocess.check_output(["go", "version"], stderr=subprocess.DEVNULL, universal_newlines=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    found = re.search(r"\bgo(\d+)\.(\d+)", said)
+    return (int(found.group(1)), int(found.group(2))) if found else None
+
+
+def lacking_packages():
+    """The Debian packages that the local cluster needs and that are not here."""
+    search = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+    return sorted({package for program, package in PACKAGES.items() if not shutil.which(program, path=search)})
+
+
+def to_run_a_cluster():
+    """What makes this machine one that can run the local cluster."""
+    packages = lacking_packages()
+    return "as root" + (", after apt-get install " + " ".join(packages) if packages else "") + "; or Docker and kind"
+
+
 def checks():
     """(required, is it there, what, what for, how to get it) for everything this project may want."""
     packages = "apt-get install {0}, dnf install {0} or brew install {0}".format
     found = "{}.{}".format(*sys.version_info[:2])
+    go = go_version()
+    cluster = (os.geteuid() == 0 and not lacking_packages()) or (tool("docker") and tool("kind"))
     return [
         (True, sys.version_info >= (3, 11), "Python >= 3.11 (this is " + found + ")", "everything",
          "install one and run `make PYTHON=python3.12 ...`"),
@@ -44,6 +90,9 @@ def checks():
          "packages and data", "free some, or clone to another disk"),
         (False, port_is_free(), "port %d free" % PORT, "`make run`", "`PORT=8001 make run`"),
         (False, tool("docker", "buildah", "podman"), "docker, buildah or podman", "`make image`", packages("buildah")),
+        (False, go is not None and go >= GO, "Go >= %d.%d" % GO, "releases, `make validate`, `make cluster-up`",
+         "install it from https://go.dev/dl"),
+        (False, cluster, "root and the cluster's packages", "`make cluster-up`, `make e2e`", to_run_a_cluster()),
         (False, tool("wrk"), "wrk", "`make bench`", packages("wrk")),
     ]  # fmt: skip
 

@@ -14,6 +14,7 @@ from string import Template
 from types import ModuleType
 from typing import Any
 
+from infra.doctor import lacking_packages
 from infra.local import certificates, control, forward, images, kubernetes, namespaces, runtime
 from infra.local.api import Api
 from infra.local.components import DNS_ADDRESS, MANIFESTS, NODE, PROJECT, ClusterError, Component, Kubectl, State
@@ -24,24 +25,6 @@ from pipeline.lock import exclusive
 EXTENSIONS = ("gitserver", "prometheus", "rollouts", "argocd")
 TOOLS = ("kubernetes",)
 EXTENSION_TOOLS = ("metrics-server", "argo-rollouts", "argo-cd")
-# A program of each Debian package that is needed, and the package.
-PACKAGES = {
-    "containerd": "containerd",
-    "runc": "runc",
-    "docker-registry": "docker-registry",
-    "nft": "nftables",
-    "iptables": "iptables",
-    "conntrack": "conntrack",
-    "ip": "iproute2",
-    "mount": "mount",
-    "unshare": "util-linux",
-    "catatonit": "catatonit",
-    "busybox": "busybox-static",
-    "/usr/lib/cni/bridge": "containernetworking-plugins",
-    "git": "git",
-    "prometheus": "prometheus",
-    "redis-server": "redis-server",
-}
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0
 BRIDGED = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
@@ -154,8 +137,7 @@ def check() -> None:
         raise ClusterError(
             "the local cluster makes namespaces and cgroups, which needs root; use sudo, or start Docker"
         )
-    search = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
-    if missing := sorted({package for program, package in PACKAGES.items() if not shutil.which(program, path=search)}):
+    if missing := lacking_packages():  # type: ignore[no-untyped-call]  # doctor runs on any Python
         raise ClusterError(f"missing: {', '.join(missing)}; apt-get install {' '.join(missing)}")
     if not BRIDGED.exists():
         raise ClusterError(f"{BRIDGED} is not there, so no NetworkPolicy would hold; modprobe br_netfilter")

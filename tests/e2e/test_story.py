@@ -20,7 +20,6 @@ def test_01_first_release_reaches_staging_and_production(world: World) -> None:
     with world.timeline.chapter("1 first release, no outside load"):
         world.images["a"] = world.append("code")
         released = world.release("a")
-        world.synced("staging", released)
         world.until("staging is healthy", lambda: healthy(world.rollout("staging"), released))
         world.until("staging brings its own traffic", lambda: world.asked("staging") > 0)
         released = world.promote()
@@ -184,14 +183,25 @@ def test_09_lost_pods_and_a_drained_node_cost_no_request(world: World) -> None:
         world.until("all pods are back", lambda: world.ready("production") >= 3)
 
 
-def test_10_prometheus_and_the_git_server_go_away_in_the_middle(world: World) -> None:
-    with world.timeline.chapter("10 a minute without Prometheus and git"):
-        world.set_request("130m")
+@pytest.mark.parametrize(
+    "away",
+    [
+        ("prometheus", "git"),
+        pytest.param(("registry",), marks=pytest.mark.nightly),
+        pytest.param(("argocd-repo-server",), marks=pytest.mark.nightly),
+        pytest.param(("argo-rollouts",), marks=pytest.mark.nightly),
+        pytest.param(("apiserver",), marks=pytest.mark.nightly),
+    ],
+    ids=" and ".join,
+)
+def test_10_parts_go_away_in_the_middle_and_come_back(world: World, away: tuple[str, ...]) -> None:
+    with world.timeline.chapter(f"10 a minute without {' and '.join(away)}"):
+        world.set_request(f"{130 + len(away[0])}m")
         released = world.release("b")
         world.takes_traffic("staging", released)
-        with world.without("prometheus", "git"):
+        with world.without(*away):
             time.sleep(60)
-            assert not aborted(world.rollout("staging"), released)
+        assert not aborted(world.rollout("staging"), released)
         world.until("it is promoted after all", lambda: healthy(world.rollout("staging"), released), 150)
 
 

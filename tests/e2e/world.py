@@ -101,14 +101,10 @@ class World(Team):
         chosen = f"rollouts-pod-template-hash={latest}"
         return sum(_ready(one) for one in self.get(environment, "pods", labelSelector=chosen)["items"])
 
-    def synced(self, environment: str, identity: str, limit: float = 3.0) -> None:
-        """Wait until Argo CD applied what main says; note how long after the push that was."""
-        self.until(f"{environment} is synced", lambda: _identity(self.rollout(environment)) == identity, 60)
-        self.timeline.figure(f"{environment}: release commit to synced", time.time() - self.pushed, limit)
-
     def takes_traffic(self, environment: str, identity: str, limit: float = 10.0) -> float:
-        """Wait until a canary's pod is ready; note how long after the push that was. Returns when."""
+        """Wait until a canary's pod is ready; note how long after the push sync and pod were. Returns when."""
         self.until(f"{environment} has the release", lambda: _identity(self.rollout(environment)) == identity, 60)
+        self.timeline.figure(f"{environment}: release commit to synced", time.time() - self.pushed, 3.0)
         self.until("the canary takes traffic", lambda: self.weight(environment) > 0, 60)
         self.timeline.figure(f"{environment}: release commit to canary", time.time() - self.pushed, limit)
         return time.time()

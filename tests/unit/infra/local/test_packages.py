@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.cluster import PACKAGES
+from infra.doctor import PACKAGES
 
 PROJECT = Path(__file__).resolve().parents[4]
 
