@@ -130,8 +130,8 @@ class Team:
 
     def undo(self, name: str) -> None:
         """Push its removal."""
-        self.git("log", "-1", "--format=%H", f"--grep=^Serve {name}$")
-        self.git("checkout", "-q", f":/^Serve {name}$^", "--", str(SERVER))
+        changed = self.git("log", "-1", "--format=%H", f"--grep=^Serve {name}$")
+        self.git("checkout", "-q", f"{changed}^", "--", str(SERVER))
         self.commit(f"No longer serve {name}")
 
     def set_request(self, cpu: str) -> None:
