@@ -49,8 +49,8 @@ def _chapters(story: dict[str, Any]) -> str:
 
 def _figures(story: dict[str, Any]) -> str:
     rows = "".join(
-        f"<tr><td>{html.escape(one['name'])}<td class='n {'good' if one['seconds'] <= one['limit'] else 'bad'}'>"
-        f"{one['seconds']:.1f} s<td class=n>{one['limit']:g} s"
+        f"<tr><td>{html.escape(one['name'])}<td class='n {'good' if one['value'] <= one['limit'] else 'bad'}'>"
+        f"{one['value']:.3g} {one['unit']}<td class=n>{one['limit']:g} {one['unit']}"
         for one in story["figures"]
     )
     return f"<h2>Figures</h2><table><tr><th>what<th>measured<th>limit{rows}</table>"

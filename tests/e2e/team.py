@@ -32,6 +32,8 @@ PATIENCE = {
     "count": "8",
     "good-in-a-row": "2",
     "progress-seconds": "40",
+    "deadline-seconds": "1",
+    "deadline-schedule": "0 0 1 1 *",
 }
 P95_SECONDS = "0.250"
 

@@ -44,32 +44,43 @@ def test_02_better_model_is_promoted_by_its_analysis(world: World) -> None:
         world.until("production promotes it", lambda: healthy(world.rollout("production"), released), 150)
         assert world.analysis("production")["phase"] == "Successful"
         assert world.notified("production", "completed", released)
+        _small_and_quick(world)
         world.open("staging")
+
+
+def _small_and_quick(world: World) -> None:
+    pod = world.pods("production")[0]
+    world.timeline.figure("a pod's resident memory", world.memory(pod) / 1e6, 120, "MB")
+    world.timeline.figure("a pod's start to ready", world.start_to_ready(pod), 3)
+    layers = json.loads(world.flightline("image", "inspect", world.images["b"], "--json").stdout)["layers"]
+    world.timeline.figure("a new model's layer", layers[-1] / 1e6, 1, "MB")
 
 
 @pytest.mark.parametrize(("fault", "signal"), [("slow", "p95"), ("failing", "errors"), ("shifted", "ks")])
 def test_03_bad_release_is_aborted_by_the_signal_it_should_be(world: World, fault: str, signal: str) -> None:
     with world.timeline.chapter(f"3 a release that is {fault}"):
-        before, start = world.released("staging")["identity"], time.time()
+        before = world.released("staging")["identity"]
         world.change(fault, getattr(faults, fault.upper()))
         world.images[fault] = world.append(f"code-{fault}")
         released = world.release(fault)
         first = world.takes_traffic("staging", released)
         world.until("it is aborted", lambda: aborted(world.rollout("staging"), released))
-        world.timeline.figure(f"{fault}: first traffic to abort", time.time() - first, ABORTED)
+        world.timeline.figure("bad canary: first traffic to abort", time.time() - first, ABORTED)
         assert signal in world.failed_metrics("staging")
         assert world.notified("staging", "aborted", released)
         world.revert_aborted("staging", released)
         world.until("all traffic is stable", lambda: healthy(world.rollout("staging"), before))
-        world.timeline.figure(f"{fault}: revert to all stable", time.time() - world.pushed, REVERTED)
+        world.timeline.figure("aborted: revert to all stable", time.time() - world.pushed, REVERTED)
         assert released in world.held("staging")
-        _only_the_canary_failed(world, fault, start)
+        _only_the_canary_failed(world, fault, first)
         world.undo(fault)
 
 
 def _only_the_canary_failed(world: World, fault: str, start: float) -> None:
+    """Since its first traffic only the canary's own answers were errors, and no more of them than its share."""
     now = time.time()
     lost, sent = world.failed("staging", start, now), world.sent("staging", start, now)
+    assert {one["status"] for one in lost} <= {500}, lost[:5]
     assert len(lost) <= BROKEN[fault] * len(sent), lost[:5]
     world.excuse("staging", start, now)
 
@@ -93,13 +104,21 @@ def test_05_canary_without_traffic_is_never_promoted(world: World) -> None:
     with world.timeline.chapter("5 no traffic: inconclusive"):
         released = _paused_in_production(world, "110m")
         world.flightline("abort", "--env", "production")
-        world.until("a person ended it", lambda: aborted(world.rollout("production"), released), 30)
-        world.revert_aborted("production", released)
-        world.until("production is as before", lambda: world.rollout("production")["status"]["phase"] == "Healthy")
-
+        _ended_and_reverted(world, released)
+        released = _paused_in_production(world, "115m")
+        # Its schedule is left out, not what it may do: its own account, Role and way to the API server.
+        job = ("create", "job", "--from=cronjob/flightline-deadline", "deadline-now")
+        world.kubectl("--namespace", namespace("production"), *job)
+        _ended_and_reverted(world, released)
         released = _paused_in_production(world, "120m")
         world.flightline("resume", "--env", "production")
         world.until("a person let it go on", lambda: healthy(world.rollout("production"), released))
+
+
+def _ended_and_reverted(world: World, released: str) -> None:
+    world.until("it is ended", lambda: aborted(world.rollout("production"), released), 60)
+    world.revert_aborted("production", released)
+    world.until("production is as before", lambda: world.rollout("production")["status"]["phase"] == "Healthy")
 
 
 def _paused_in_production(world: World, cpu: str) -> str:
@@ -143,10 +162,10 @@ def test_07_bad_change_of_the_manifests_stops_at_staging(world: World) -> None:
 
 
 def _production_objects(world: World) -> dict[str, str]:
-    """What a change of staging must not touch: name -> generation."""
-    kinds = ("rollouts", "services", "networkpolicies", "analysistemplates", "poddisruptionbudgets")
-    listed = [(kind, one["metadata"]) for kind in kinds for one in world.get("production", kind)["items"]]
-    return {f"{kind}/{one['name']}": str(one.get("generation")) for kind, one in listed}
+    """What a change of staging must not touch: name -> what it says."""
+    kinds = ("rollouts", "services", "configmaps", "networkpolicies", "analysistemplates", "poddisruptionbudgets")
+    listed = [(kind, one) for kind in kinds for one in world.get("production", kind)["items"]]
+    return {f"{kind}/{one['metadata']['name']}": json.dumps(one.get("spec", one.get("data"))) for kind, one in listed}
 
 
 def test_08_hand_edit_is_healed_and_the_autoscaler_is_left_alone(world: World) -> None:
@@ -173,9 +192,8 @@ def test_09_lost_pods_and_a_drained_node_cost_no_request(world: World) -> None:
         where, pods = ("--namespace", namespace("production")), world.pods("production")
         world.kubectl(*where, "delete", "pod", pods[0], "--wait=false")
         world.until("the pod is replaced", lambda: world.ready("production") >= 3)
-        crash = ("python3", "-c", "import os; os.kill(1, 15)")
-        world.kubectl(*where, "exec", pods[1], "-c", "server", "--", *crash)
-        time.sleep(10)
+        world.crash(pods[1])
+        world.until("the container was restarted", lambda: world.restarts("production", pods[1]) == 1, 30)
         world.until("the container is back", lambda: world.ready("production") >= 3)
         assert "disruption budget" in world.drain(seconds=15)
         assert world.ready("production") >= 2
@@ -196,7 +214,7 @@ def test_09_lost_pods_and_a_drained_node_cost_no_request(world: World) -> None:
 )
 def test_10_parts_go_away_in_the_middle_and_come_back(world: World, away: tuple[str, ...]) -> None:
     with world.timeline.chapter(f"10 a minute without {' and '.join(away)}"):
-        world.set_request(f"{130 + len(away[0])}m")
+        world.set_request(f"{200 + len(away[0])}m")
         released = world.release("b")
         world.takes_traffic("staging", released)
         with world.without(*away):
@@ -213,8 +231,11 @@ def test_11_concurrent_late_and_repeated_releases(world: World) -> None:
         release = ("flightline", "release", "--image", world.images["b"], "--push", "--json")
         both = [newer.start(*release), world.fork.start(*release)]
         outcomes = sorted(json.loads(one.communicate()[0].splitlines()[-1])["outcome"] for one in both)
-        assert outcomes == ["nothing", "pushed"]
+        # Of two within one second both make the very same commit, and both may say that they pushed it.
+        assert outcomes in (["nothing", "pushed"], ["pushed", "pushed"])
+        before = newer.run("git", "rev-parse", "HEAD").stdout.strip()
         identity = world.released("staging")["identity"]
+        assert world.git("rev-list", "--count", f"{before}..origin/main") == "1"
         late = older.run(*release, check=False)
         assert late.returncode == 1, late.stdout
         assert world.released("staging")["identity"] == identity
@@ -239,8 +260,7 @@ def test_12_image_that_the_registry_lost_is_aborted_by_the_deadline(world: World
 def test_13_no_request_failed_but_those_a_bad_canary_broke(world: World) -> None:
     assert len(world.traffic()) > 1000
     assert not world.unexcused(), world.unexcused()[:10]
-    late = [one for one in world.timeline.figures if one["seconds"] > one["limit"]]
-    assert not late, late
+    assert not world.timeline.missed(), world.timeline.missed()
 
 
 def test_14_story_is_told_as_a_page(world: World) -> None:

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 
 @dataclass
 class Timeline:
-    """Times are Unix seconds. `figures` are the ones the project promises: name, seconds, limit."""
+    """Times are Unix seconds. `figures` are the ones the project promises: name, value, limit, unit."""
 
     started: float = field(default_factory=time.time)
     chapters: list[dict[str, Any]] = field(default_factory=list)
@@ -40,10 +41,16 @@ class Timeline:
         self.say(f"   {what}")
         return now
 
-    def figure(self, name: str, seconds: float, limit: float) -> None:
-        """Note a promised duration beside its limit; the story's last test holds them all to it."""
-        self.figures.append({"name": name, "seconds": round(seconds, 2), "limit": limit})
-        self.say(f"   {name}: {seconds:.1f} s (limit {limit:g} s)")
+    def figure(self, name: str, value: float, limit: float, unit: str = "s") -> None:
+        """Note a promised figure beside its limit; the story holds the median of those of one name to it."""
+        self.figures.append({"name": name, "value": round(value, 4), "limit": limit, "unit": unit})
+        self.say(f"   {name}: {value:.3g} {unit} (limit {limit:g} {unit})")
+
+    def missed(self) -> dict[str, float]:
+        """Figures whose median over the story is above its limit."""
+        named = {one["name"]: [other for other in self.figures if other["name"] == one["name"]] for one in self.figures}
+        medians = {name: (median(one["value"] for one in ones), ones[0]["limit"]) for name, ones in named.items()}
+        return {name: value for name, (value, limit) in medians.items() if value > limit}
 
     def say(self, text: str) -> None:
         """A line of the printed timeline."""

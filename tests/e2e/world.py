@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import requests
 
@@ -26,6 +28,7 @@ ROLLOUT = "rollouts.argoproj.io/flightline"
 PATHS = {
     "pods": "/api/v1",
     "services": "/api/v1",
+    "configmaps": "/api/v1",
     "rollouts": "/apis/argoproj.io/v1alpha1",
     "analysisruns": "/apis/argoproj.io/v1alpha1",
     "analysistemplates": "/apis/argoproj.io/v1alpha1",
@@ -104,9 +107,9 @@ class World(Team):
     def takes_traffic(self, environment: str, identity: str, limit: float = 10.0) -> float:
         """Wait until a canary's pod is ready; note how long after the push sync and pod were. Returns when."""
         self.until(f"{environment} has the release", lambda: _identity(self.rollout(environment)) == identity, 60)
-        self.timeline.figure(f"{environment}: release commit to synced", time.time() - self.pushed, 3.0)
+        self.timeline.figure("release commit to synced", time.time() - self.pushed, 3.0)
         self.until("the canary takes traffic", lambda: self.weight(environment) > 0, 60)
-        self.timeline.figure(f"{environment}: release commit to canary", time.time() - self.pushed, limit)
+        self.timeline.figure("release commit to canary", time.time() - self.pushed, limit)
         return time.time()
 
     def analysis(self, environment: str) -> dict[str, Any]:
@@ -146,6 +149,33 @@ class World(Team):
             return any((one["event"], one["environment"], one["identity"]) == wanted for one in bodies)
 
         return self.until(f"{environment}: notified of {event}", seen, seconds) < seconds
+
+    def crash(self, pod: str) -> None:
+        """Kill a server's process from outside, as the kernel would for want of memory."""
+        os.kill(self.process(pod), signal.SIGKILL)
+        self.timeline.event(f"{pod} crashed")
+
+    def process(self, pod: str) -> int:
+        """The number of a server's process, as this machine counts."""
+        uid = self.get("production", "pods", pod)["metadata"]["uid"]
+        mine = [path for path in Path("/proc").glob("[0-9]*") if uid in _said(path / "cgroup")]
+        (server,) = [path.name for path in mine if "serving" in _said(path / "cmdline")]
+        return int(server)
+
+    def memory(self, pod: str) -> int:
+        """Resident bytes of a server."""
+        return int(psutil.Process(self.process(pod)).memory_info().rss)
+
+    def start_to_ready(self, pod: str) -> float:
+        """Seconds from a container's start to its pod's readiness, to the second."""
+        status = self.get("production", "pods", pod)["status"]
+        started = status["containerStatuses"][0]["state"]["running"]["startedAt"]
+        ready = next(one["lastTransitionTime"] for one in status["conditions"] if one["type"] == "Ready")
+        return (datetime.fromisoformat(ready) - datetime.fromisoformat(started)).total_seconds()
+
+    def restarts(self, environment: str, pod: str) -> int:
+        """How often a pod's server was started again."""
+        return int(self.get(environment, "pods", pod)["status"]["containerStatuses"][0]["restartCount"])
 
     def drain(self, seconds: int) -> str:
         """Try to drain the only node for a while; what kubectl said."""
@@ -293,6 +323,14 @@ def newest_rows(root: Path) -> list[dict[str, Any]]:
     names = [one["name"] for one in json.loads((root / "build/bundle/signature.json").read_text())["inputs"]]
     rows = pd.read_csv(root / "build/rows/rows.csv", usecols=names, low_memory=False).tail(20_000).iloc[::10][names]
     return [dict(one) for one in json.loads(rows.to_json(orient="records"))]
+
+
+def _said(path: Path) -> str:
+    """A file of /proc, "" where its process has ended."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
 
 
 def _identity(rollout: Mapping[str, Any]) -> str | None:
