@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import yaml
 
 from infra.local import gitserver
 from infra.local.components import State
-from tests.checkouts import Checkout, checkout
+from tests.checkouts import PROJECT, Checkout, checkout
 from tests.e2e import faults
 from tests.e2e.timeline import Timeline
 
@@ -223,6 +224,9 @@ def _file(environment: str, name: str) -> str:
 def fork(root: Path, state: State) -> Checkout:
     """This project as a team would fork it: its own settings, a test cluster's patience, its own git server."""
     made = checkout(root)
+    # What the project itself trained need not be trained again: the same inputs give the same bundle.
+    if (cache := PROJECT / ".dvc" / "cache").is_dir():
+        shutil.copytree(cache, root / ".dvc" / "cache")
     _settle(root)
     made.run("flightline", "settings", "apply")
     made.edit_params(_quick)
