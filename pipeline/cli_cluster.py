@@ -1,9 +1,12 @@
 """`flightline cluster`: a real Kubernetes on this machine, up and down."""
 
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from infra.local.components import State
 
 cluster = typer.Typer(
     help="A real Kubernetes on this machine, for the e2e and for trying things.", no_args_is_help=True
@@ -20,8 +23,13 @@ def up(
         bool, typer.Option("--bare", help="Kubernetes alone, without Argo CD, Rollouts, Prometheus.")
     ] = False,
     kind: Annotated[
-        bool | None, typer.Option("--kind/--processes", help="By kind in Docker, or as processes; else what is there.")
-    ] = None,
+        bool,
+        typer.Option(
+            "--kind",
+            help="Instead, a bare cluster of two workers by kind in Docker, and the line that installs Argo CD and "
+            "Rollouts in it: no registry, git or Prometheus. docs/local-cluster.md.",
+        ),
+    ] = False,
 ) -> None:
     """Twice is the same as once."""
     from infra.local import cluster as clusters
@@ -31,11 +39,14 @@ def up(
 
     state = default_state()
     with progress() as say:
-        if kinds.chosen(kind):
+        if kind:
             kinds.up(state, say)
         else:
+            kinds.refuse(state)
             clusters.up(state, say, bare=bare)
     typer.echo(f"export KUBECONFIG={state.kubeconfig}")
+    if kind:
+        typer.echo(kinds.BOOTSTRAP)
 
 
 @cluster.command(help="End the cluster and remove every trace of it; tools, logs and the registry's blobs stay.")
@@ -61,9 +72,8 @@ def down(
 def status(*, as_json: _AsJson = False) -> int:
     """As far as each can be asked."""
     from infra.local import cluster as clusters
-    from infra.local.components import default_state
 
-    found = clusters.status(default_state())
+    found = clusters.status(_processes())
     typer.echo(json.dumps(found, indent=2) if as_json else _text(found))
     return 0 if found["running"] else 1
 
@@ -76,9 +86,8 @@ def status(*, as_json: _AsJson = False) -> int:
 def execute(words: Annotated[list[str], typer.Argument(help="The command.")]) -> None:
     """Its exit code is the command's."""
     from infra.local import cluster as clusters
-    from infra.local.components import default_state
 
-    clusters.execute(default_state(), words)
+    clusters.execute(_processes(), words)
 
 
 @cluster.command(help="Start a component that was stopped, killed or died.")
@@ -101,9 +110,18 @@ def kill_component(name: _Name) -> None:
 
 def _switch(verb: str, name: str) -> None:
     from infra.local import cluster as clusters
+
+    clusters.switch(_processes(), verb, name)
+
+
+def _processes() -> "State":
+    """The state of a cluster of processes. Raises ClusterError where the cluster is one of kind."""
+    from infra.local import kind as kinds
     from infra.local.components import default_state
 
-    clusters.switch(default_state(), verb, name)
+    state = default_state()
+    kinds.refuse(state)
+    return state
 
 
 def _text(found: dict[str, Any]) -> str:

@@ -15,10 +15,11 @@ from typing import Any
 import requests
 
 from infra.local.api import Api
-from infra.local.components import ClusterError, State
+from infra.local.components import PROJECT, ClusterError, State
 from infra.local.discovery import targets
 from infra.local.policies import rules
 from infra.local.prometheus import targets as targets_file
+from pipeline.config import read_settings
 
 PATHS = {
     "pods": "/api/v1/pods",
@@ -79,7 +80,7 @@ def run(state: State) -> None:
     """Follow the API server for as long as the process lives."""
     changed = threading.Event()
     stores = {name: Store(state, path, changed) for name, path in PATHS.items()}
-    enforced, scraped = "", ""
+    name, enforced, scraped = read_settings(PROJECT).name, "", ""
     while changed.wait():
         time.sleep(SETTLE_SECONDS)
         changed.clear()
@@ -89,7 +90,7 @@ def run(state: State) -> None:
         table = rules(stores["policies"].objects, pods, stores["namespaces"].objects)
         if table != enforced and _enforce(table):
             enforced = table
-        found = json.dumps(targets(pods), indent=1)
+        found = json.dumps(targets(pods, name), indent=1)
         if found != scraped:
             _replace(targets_file(state), found)
             scraped = found

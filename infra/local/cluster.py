@@ -19,6 +19,7 @@ from infra.local import certificates, control, forward, images, kubernetes, name
 from infra.local.api import Api
 from infra.local.components import DNS_ADDRESS, MANIFESTS, NODE, PROJECT, ClusterError, Component, Kubectl, State
 from infra.local.control import Say
+from pipeline.config import read_settings
 from pipeline.lock import exclusive
 
 # What is installed once Kubernetes runs, in this order: each has `install(state)` and `components(state)`.
@@ -135,7 +136,7 @@ def check() -> None:
     """Raise ClusterError where this machine lacks something, with the way to get it."""
     if os.geteuid() != 0:
         raise ClusterError(
-            "the local cluster makes namespaces and cgroups, which needs root; use sudo, or start Docker"
+            "the local cluster makes namespaces and cgroups, which needs root; use sudo, or --kind where Docker runs"
         )
     if missing := lacking_packages():  # type: ignore[no-untyped-call]  # doctor runs on any Python
         raise ClusterError(f"missing: {', '.join(missing)}; apt-get install {' '.join(missing)}")
@@ -207,7 +208,7 @@ def _start(state: State) -> None:
     _configure(state)
     namespaces.make_private_folders()
     namespaces.make_cgroups()
-    listening = forward.listen()
+    listening = forward.listen(forward.ways(read_settings(PROJECT)))
     descriptors = [one.fileno() for one in listening]
     with (state.log / "supervisor.log").open("ab") as log:
         process = subprocess.Popen(

@@ -6,25 +6,25 @@ from typing import Any
 from infra.local.policies import address
 
 ANNOTATION = "prometheus.io"
-SERVERS = {"app.kubernetes.io/part-of": "flightline", "app.kubernetes.io/component": "server"}
 PORT_NAMES = ("metrics", "http")
 HASH = "rollouts-pod-template-hash"
 
 
-def targets(pods: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """A target for each running pod that asks for it by annotation or is one of the project's servers.
+def targets(pods: Sequence[Mapping[str, Any]], name: str) -> list[dict[str, Any]]:
+    """A target for each running pod that asks for it by annotation or is one of the servers of the project `name`.
 
     Labels: `namespace`, `pod` and, where Rollouts manages it, `rollouts_pod_template_hash`.
     """
-    chosen = sorted((pod for pod in pods if _is_scraped(pod)), key=address)
+    chosen = sorted((pod for pod in pods if _is_scraped(pod, name)), key=address)
     return [_target(pod, port) for pod in chosen if (port := _port(pod))]
 
 
-def _is_scraped(pod: Mapping[str, Any]) -> bool:
+def _is_scraped(pod: Mapping[str, Any], name: str) -> bool:
     metadata, status = pod["metadata"], pod.get("status", {})
     asked = _annotation(pod, "scrape")
+    servers = {"app.kubernetes.io/part-of": name, "app.kubernetes.io/component": "server"}
     labels = (metadata.get("labels") or {}).items()
-    wanted = asked == "true" or (asked != "false" and SERVERS.items() <= labels)
+    wanted = asked == "true" or (asked != "false" and servers.items() <= labels)
     return wanted and status.get("phase") == "Running" and bool(address(pod)) and "deletionTimestamp" not in metadata
 
 

@@ -12,7 +12,8 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
-from infra.local.components import DOMAIN, ClusterError, Component
+from infra.local.components import DOMAIN, PROJECT, ClusterError, Component
+from pipeline.config import Settings, read_settings
 
 _CHUNK = 1 << 16
 
@@ -33,14 +34,21 @@ WAYS = (
     Way("git", 3000),
     Way("Argo CD", 8080),
     Way("Prometheus", 9090),
-    Way("staging", 8001, f"flightline.flightline-staging.svc.{DOMAIN}", 80),
-    Way("production", 8002, f"flightline.flightline-production.svc.{DOMAIN}", 80),
 )
+# The environments of the settings have this port and the ones after it, in their order.
+FIRST_ENVIRONMENT = 8001
 
 
-def listen() -> list[socket.socket]:
+def ways(settings: Settings) -> tuple[Way, ...]:
+    """What every cluster has, then the users' Service of each environment."""
+    name = settings.name
+    services = ((env, f"{name}.{name}-{env}.svc.{DOMAIN}") for env in settings.environments)
+    return (*WAYS, *(Way(env, FIRST_ENVIRONMENT + place, host, 80) for place, (env, host) in enumerate(services)))
+
+
+def listen(wanted: Iterable[Way]) -> list[socket.socket]:
     """A listening socket per way, in order. Raises ClusterError where a port is taken."""
-    return [_listen(way) for way in WAYS]
+    return [_listen(way) for way in wanted]
 
 
 def component(descriptors: tuple[int, ...] = ()) -> Component:
@@ -92,4 +100,5 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 if __name__ == "__main__":
-    asyncio.run(run(zip(WAYS, (socket.socket(fileno=int(word)) for word in sys.argv[1:]), strict=True)))
+    inherited = (socket.socket(fileno=int(word)) for word in sys.argv[1:])
+    asyncio.run(run(zip(ways(read_settings(PROJECT)), inherited, strict=True)))

@@ -1,6 +1,7 @@
-"""The same cluster by kind, where a Docker engine answers: two nodes, and Docker's own isolation.
+"""A cluster by kind, for who asks for one and has a Docker engine: a control plane and two workers, nothing else.
 
-The controllers are installed from their manifests by `argocd/bootstrap`, as on any cluster.
+It has no registry, git server, Prometheus, Argo CD or Rollouts; the last two come from `argocd/bootstrap`, as on any
+cluster. What follows is asked of kubectl.
 """
 
 import shutil
@@ -11,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from infra.local import control
 from infra.local.components import ClusterError, State
 from infra.local.control import Say
 from pipeline import builders
@@ -18,16 +20,10 @@ from pipeline.oci import ImageError
 
 NAME = "flightline"
 NODES = ("control-plane", "worker", "worker")
-
-
-def chosen(wanted: bool | None) -> bool:
-    """Whether to use kind: as asked, else where kind is installed and Docker answers. Raises ClusterError."""
-    if wanted is False:
-        return False
-    there = bool(shutil.which("kind")) and _docker_answers()
-    if wanted and not there:
-        raise ClusterError("--kind needs kind (https://kind.sigs.k8s.io) on PATH and a Docker engine that answers")
-    return there
+BOOTSTRAP = " && ".join(
+    f"kubectl apply --server-side --force-conflicts --kustomize=argocd/bootstrap/{name}"
+    for name in ("argo-cd", "argo-rollouts")
+)
 
 
 def runs(state: State) -> bool:
@@ -35,8 +31,21 @@ def runs(state: State) -> bool:
     return _mark(state).is_file()
 
 
+def refuse(state: State) -> None:
+    """Raise ClusterError where the cluster of this state was made by kind, for verbs that know only the other one."""
+    if runs(state):
+        raise ClusterError(
+            f"the cluster here is one of kind, of which `flightline cluster` knows only `up --kind` and `down`; "
+            f"ask it by `KUBECONFIG={state.kubeconfig} kubectl get nodes,pods --all-namespaces`, or take it down first"
+        )
+
+
 def up(state: State, say: Say) -> None:
     """Make the cluster, unless it is there. Raises ClusterError."""
+    if control.running(state):
+        raise ClusterError("a local cluster of processes is running; end it by `flightline cluster down` first")
+    if not (shutil.which("kind") and _docker_answers()):
+        raise ClusterError("--kind needs kind (https://kind.sigs.k8s.io) on PATH and a Docker engine that answers")
     say("asking kind")
     if NAME not in _call("get", "clusters").split():
         say("making two workers and a control plane")
@@ -45,7 +54,7 @@ def up(state: State, say: Say) -> None:
             "create", "cluster", "--config=-", f"--kubeconfig={state.kubeconfig}", "--wait=120s", stdin=configuration()
         )
     _mark(state).touch()
-    say("ready; install Argo CD and Rollouts by argocd/bootstrap")
+    say("ready")
 
 
 def down(state: State, say: Say) -> None:

@@ -5,10 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import yaml
-
 from pipeline.context import Context
-from pipeline.validate import digests, releases, renders, schemas, security, settings
+from pipeline.validate import analyses, digests, releases, renders, schemas, security, settings
+from pipeline.validate.places import objects
 from pipeline.validate.renders import Document
 from pipeline.validate.results import Result
 
@@ -32,13 +31,14 @@ def validate(context: Context, say: Callable[[str], None]) -> tuple[Result, ...]
         scanned = pool.submit(security.check, root, documents, scratch / "security")
         formed = schemas.check(root, documents, scratch / "schemas")
         named = digests.check(root, documents)
-        return (rendered.result, formed, scanned.result(), named, rerendered.result(), agreed.result())
+        judged = analyses.check(documents)
+        return (rendered.result, formed, judged, scanned.result(), named, rerendered.result(), agreed.result())
 
 
 def _plain(root: Path, pattern: str) -> Iterator[Document]:
     """Objects that stand in files as they are; what kustomize patches with is no object of its own."""
     for path in sorted(root.glob(pattern)):
         if "settings" not in path.relative_to(root).parts:
-            for body in yaml.load_all(path.read_text(), yaml.CSafeLoader):
-                if isinstance(body, dict) and body.get("kind") not in _OF_KUSTOMIZE:
-                    yield Document(str(path.relative_to(root)), body)
+            for body, written in objects(path.read_text()):
+                if body.get("kind") not in _OF_KUSTOMIZE:
+                    yield Document(str(path.relative_to(root)), body, written)

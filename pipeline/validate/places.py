@@ -36,6 +36,13 @@ def scalars(path: Path, text: str) -> Iterator[Place]:
         raise ConfigError(f"{path}: not YAML: {error}") from error
 
 
+def objects(text: str) -> Iterator[tuple[dict[str, Any], str]]:
+    """Each mapping among the documents of a YAML text, and its part of the text."""
+    for node, body in zip(yaml.compose_all(text, yaml.CSafeLoader), yaml.load_all(text, yaml.CSafeLoader), strict=True):
+        if isinstance(body, dict):
+            yield body, text[node.start_mark.index : node.end_mark.index]
+
+
 def _kind(document: Any) -> str:
     metadata = _at(_at(document, "metadata"), "annotations")
     kind = None if _at(metadata, "config.kubernetes.io/local-config") else _at(document, "kind")

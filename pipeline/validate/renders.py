@@ -40,10 +40,11 @@ class Variant:
 
 @dataclass(frozen=True)
 class Document:
-    """One object, and where it was first seen."""
+    """One object, where it was first seen, and its text as it was written; empty where there is none."""
 
     where: str
     body: dict[str, Any]
+    text: str = ""
 
     @property
     def name(self) -> str:
@@ -163,7 +164,7 @@ def _objects(variants: Sequence[Variant], built: Sequence[_Built]) -> Iterator[D
         for text in one.text.split(b"\n---\n"):
             if text.strip() and text.rstrip() not in seen:
                 seen.add(text.rstrip())
-                yield Document(variant.title, yaml.load(text, yaml.CSafeLoader))
+                yield Document(variant.title, yaml.load(text, yaml.CSafeLoader), text.decode())
 
 
 def _elsewhere(documents: Sequence[Document], settings: Settings) -> Iterator[str]:

@@ -31,7 +31,8 @@ def _written(documents: Sequence[Document], scratch: Path) -> Iterator[tuple[Pat
     scratch.mkdir(parents=True)
     for place, document in enumerate(documents):
         path = scratch / f"{place:04}.yaml"
-        path.write_text(yaml.dump(document.body, Dumper=yaml.CSafeDumper))
+        # As it was written where that is known: what is parsed has lost the first of two equal keys.
+        path.write_text(document.text or yaml.dump(document.body, Dumper=yaml.CSafeDumper))
         yield path, document
 
 

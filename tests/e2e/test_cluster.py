@@ -19,9 +19,10 @@ from typing import Any
 import pytest
 
 from infra.local import cluster, control, images, namespaces
-from infra.local.components import ClusterError, Kubectl, State, default_state
-from infra.local.forward import WAYS
+from infra.local.components import PROJECT, ClusterError, Kubectl, State, default_state
+from infra.local.forward import ways
 from infra.local.prometheus import targets
+from pipeline.config import read_settings
 
 pytestmark = pytest.mark.slow
 
@@ -319,4 +320,4 @@ def test_killed_it_leaves_nothing_but_files_and_cgroups_and_down_removes_these(s
     cluster.down(state, say)
     assert_nothing_is_left(before, namespace)
     assert not state.kubeconfig.exists()
-    assert not {str(way.port) for way in WAYS} & set(_listening())
+    assert not {str(way.port) for way in ways(read_settings(PROJECT))} & set(_listening())

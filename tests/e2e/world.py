@@ -86,6 +86,11 @@ class World(Team):
         status = Api(self.state, "admin").get(path)["status"]
         return bool(status["sync"]["status"] == "Synced")
 
+    def applied_fields(self, environment: str) -> dict[str, Any]:
+        """What of the Rollout Argo CD says is its own: managedFields."""
+        managers = self.rollout(environment)["metadata"]["managedFields"]
+        return dict(next(one["fieldsV1"] for one in managers if one["manager"] == "argocd-controller"))
+
     def pods(self, environment: str) -> list[str]:
         """The names of the ready servers."""
         found = self.get(environment, "pods", labelSelector="app.kubernetes.io/component=server")["items"]

@@ -15,7 +15,6 @@ from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any
 
-ROLLOUT = "flightline"
 # Set by Argo Rollouts when an analysis could not decide; a pause that is a step of the rollout has another reason.
 INCONCLUSIVE = "InconclusiveAnalysisRun"
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -29,6 +28,11 @@ def overdue(rollout: Mapping[str, Any], now: datetime, seconds: float) -> bool:
         return False
     pauses = [pause for pause in status.get("pauseConditions") or [] if pause.get("reason") == INCONCLUSIVE]
     return any((now - datetime.fromisoformat(pause["startTime"])).total_seconds() >= seconds for pause in pauses)
+
+
+def address(namespace: str, part: str) -> str:
+    """Where the API server has the Rollout that ROLLOUT names, or a part of it."""
+    return f"/apis/argoproj.io/v1alpha1/namespaces/{namespace}/rollouts/{os.environ['ROLLOUT']}{part}"
 
 
 def main() -> int:
@@ -45,14 +49,14 @@ def main() -> int:
 
 
 def _say(what: str) -> int:
-    sys.stdout.write(f"rollout {ROLLOUT}: {what}\n")
+    sys.stdout.write(f"rollout {os.environ['ROLLOUT']}: {what}\n")
     return 0
 
 
 def _call(method: str, part: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """One call to the API server, as this pod's service account. Raises OSError, HTTPException."""
     namespace, token = ((ACCOUNT / name).read_text().strip() for name in ("namespace", "token"))
-    path = f"/apis/argoproj.io/v1alpha1/namespaces/{namespace}/rollouts/{ROLLOUT}{part}"
+    path = address(namespace, part)
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/merge-patch+json"}
     server = _server()
     try:

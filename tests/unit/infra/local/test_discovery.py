@@ -4,9 +4,13 @@ from typing import Any
 
 import pytest
 
-from infra.local.discovery import targets
+from infra.local import discovery
 
 SERVER = {"app.kubernetes.io/part-of": "flightline", "app.kubernetes.io/component": "server"}
+
+
+def targets(pods: list[dict[str, Any]], name: str = "flightline") -> list[dict[str, Any]]:
+    return discovery.targets(pods, name)
 
 
 def pod(
@@ -58,3 +62,9 @@ def test_nobody_else_is_scraped() -> None:
         targets([pod(), pod({"app.kubernetes.io/part-of": "flightline", "app.kubernetes.io/component": "traffic"})])
         == []
     )
+
+
+def test_the_servers_are_those_of_the_settings_name() -> None:
+    renamed = pod(SERVER | {"app.kubernetes.io/part-of": "harbour"})
+    assert targets([renamed], "harbour")
+    assert targets([renamed]) == []

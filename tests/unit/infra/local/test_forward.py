@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from infra.local import forward
-from infra.local.components import ClusterError
+from infra.local.components import PROJECT, ClusterError
 from infra.local.forward import Way
+from pipeline.config import read_settings
 
 DATA = os.urandom(3_000_000)
 SECONDS = 20.0
@@ -68,9 +69,18 @@ def test_a_way_to_nobody_is_closed() -> None:
     assert asyncio.run(_to_nobody()) == b""
 
 
-def test_a_taken_port_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_taken_port_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        monkeypatch.setattr(forward, "WAYS", (Way("registry", port),))
         with pytest.raises(ClusterError, match=f"port {port} .* registry"):
-            forward.listen()
+            forward.listen([Way("registry", port)])
+
+
+@pytest.mark.parametrize("name", ["flightline", "harbour"])
+def test_each_environment_of_the_settings_has_a_way_to_its_service(name: str) -> None:
+    settings = read_settings(PROJECT).model_copy(update={"name": name})
+    services = [(way.port, way.host, way.target) for way in forward.ways(settings) if way not in forward.WAYS]
+    assert services == [
+        (8001, f"{name}.{name}-staging.svc.cluster.local", 80),
+        (8002, f"{name}.{name}-production.svc.cluster.local", 80),
+    ]

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.validate import schemas, sources
+from pipeline.validate.places import objects
 from pipeline.validate.renders import Document, Rendered
 from pipeline.validate.results import Result
 from tests.unit.pipeline.validate.conftest import PROJECT, Edit
@@ -47,6 +48,21 @@ def test_a_misspelt_field_is_refused(tree: Path, rendered: Callable[[], Rendered
 def test_strict_means_names_types_and_required_fields(judged: Callable, body: dict, named: str) -> None:
     (failure,) = judged(body).failures
     assert named in failure
+
+
+def test_a_key_twice_is_refused_by_the_schemas_as_it_was_written(tmp_path: Path) -> None:
+    written = "apiVersion: policy/v1\nkind: PodDisruptionBudget\nmetadata: {name: a}\nspec:\n  maxUnavailable: 1\n"
+    for place, text in enumerate((written, f"{written}  maxUnavailable: 2\n")):
+        ((body, part),) = objects(f"# one\n{text}")
+        result = schemas.check(PROJECT, [Document("argocd/one.yaml", body, part)], tmp_path / f"schemas{place}")
+        assert result.holds == (text == written), result.failures
+    assert "maxUnavailable" in result.failures[0]
+
+
+def test_a_key_twice_is_refused_by_the_renders(rendered: Callable[[], Rendered], edit: Edit) -> None:
+    twice = "progressDeadlineAbort: true\n  progressDeadlineAbort: false"
+    edit("k8s/base/rollout.yaml", "progressDeadlineAbort: true", twice)
+    assert any("progressDeadlineAbort" in one and "already" in one for one in rendered().result.failures)
 
 
 @pytest.mark.parametrize("amount", [1, "50%"])

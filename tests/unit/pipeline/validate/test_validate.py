@@ -13,6 +13,7 @@ from tests.unit.pipeline.validate.conftest import LEFT_OUT, PROJECT
 from tests.unit.pipeline.validate.test_security import needs_checkov
 
 FAULTS = {
+    "analyses": ("k8s/overlays/production/analysis.yaml", 'good-in-a-row: "5"', 'good-in-a-row: "0"'),
     "renders": ("k8s/overlays/production/kustomization.yaml", "components/hpa", "components/absent"),
     "schemas": ("k8s/base/poddisruptionbudget.yaml", "maxUnavailable", "maxUnavailabel"),
     "security": ("k8s/base/rollout.yaml", "readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false"),
@@ -23,12 +24,13 @@ FAULTS = {
         "repoURL: https://github.com/other",
     ),
 }
+TWICE = ("argocd/project.yaml", "kind: AppProject\n", "kind: AppProject\nkind: AppProject\n")
 
 
 @needs_checkov
 def test_each_fault_is_refused_by_the_check_it_belongs_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = checkout(tmp_path / "clone")
-    for file, old, new in FAULTS.values():
+    for file, old, new in (*FAULTS.values(), TWICE):
         text = (made.root / file).read_text()
         assert old in text
         (made.root / file).write_text(text.replace(old, new))
@@ -46,10 +48,12 @@ def test_each_fault_is_refused_by_the_check_it_belongs_to(tmp_path: Path, monkey
     failures = {one["check"]: one["failures"] for one in json.loads(done.stdout)}
     assert set(failures) == {*FAULTS, "releases"}
     assert any("absent" in one for one in failures["renders"])
-    assert all("maxUnavailabel" in one for one in failures["schemas"])
+    assert all("maxUnavailabel" in one or "already" in one for one in failures["schemas"])
+    assert {one.partition("/")[0] for one in failures["schemas"]} == {"k8s", "argocd"}
     assert any("Rollout flightline: CKV_K8S_22" in one for one in failures["security"])
+    assert all("AnalysisTemplate flightline-promotion" in one for one in failures["analyses"])
     assert all("python:3.12" in one for one in failures["digests"])
     assert all("argocd/applications.yaml" in one for one in failures["settings"])
     assert all("k8s/releases/staging" in one for one in failures["releases"])
     assert all(failures.values())
-    assert done.stderr.count("FAIL ") == 6
+    assert done.stderr.count("FAIL ") == 7
