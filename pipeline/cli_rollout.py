@@ -23,7 +23,7 @@ def status(
     context: _Context = "",
     as_json: _AsJson = False,
 ) -> int:
-    """Exit 0 in step, 1 aborted, degraded or out of step, 2 waiting for a human, 3 under way, 69 no cluster to ask."""
+    """Exit 0 in step, 1 aborted, degraded, out of step, 2 waiting for a human, 3 under way, 69 not known."""
     from pipeline.delivery.status import look
 
     here = _context()

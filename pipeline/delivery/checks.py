@@ -4,11 +4,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline import paths
 from pipeline.config import Frozen, read_settings
 from pipeline.context import Context
+from pipeline.delivery import order
 from pipeline.delivery.candidate import bundle_dvc, locked, values
 from pipeline.delivery.git import Repository
-from pipeline.delivery.history import BUNDLE, FILES, HELD, MANIFESTS, RELEASE, Timeline, folder, timeline
+from pipeline.delivery.history import BUNDLE, FILES, HELD, MANIFESTS, RELEASE, folder, timeline
 from pipeline.delivery.identity import identity
 from pipeline.delivery.models import DeliveryError, Hold, Release, read_holds, read_release
 from pipeline.delivery.render import render
@@ -130,17 +132,47 @@ class _Side:
 def check_change(context: Context, base: str, head: str, *, prepared: bool = False) -> tuple[Finding, ...]:
     """What a change from `base` to `head` may not do to k8s/releases/. Raises GitError.
 
-    `prepared` says that a machine made it: then a new release is accepted too, if it is what its source renders to, is
-    not held, and builds on the one it replaces.
+    `prepared` says that a machine made it: then a new release is accepted too, if it is what its source renders to, and
+    main as it is at `base` lets the verbs make it still.
     """
     repository = Repository.of(context)
     before, after = (repository.text("rev-parse", "--verify", f"{one}^{{commit}}") for one in (base, head))
-    ancestor = repository.text("merge-base", before, after)
-    return tuple(
+    span = _Span(repository, before, repository.text("merge-base", before, after), after, prepared)
+    folders = [
         one
-        for env in _environments(repository, context, ancestor, after)
-        for one in _check_change(repository, env, (before, ancestor, after), prepared=prepared)
-    )
+        for env in _environments(repository, context, span.ancestor, after)
+        for one in _check_change(span, env, _before(context, env))
+    ]
+    return (*_check_line(span), *folders)
+
+
+@dataclass(frozen=True)
+class _Span:
+    """What a change goes from and to; `ancestor` is where it left main, `prepared` whether a machine made it."""
+
+    repository: Repository
+    base: str
+    ancestor: str
+    head: str
+    prepared: bool
+
+
+def _check_line(span: _Span) -> Iterator[Finding]:
+    """Merged the wrong way round, main's own line would be the branch's, and hide what was released meanwhile."""
+    if span.ancestor not in span.repository.text("rev-list", "--first-parent", span.head).split():
+        main = span.repository.branch
+        yield Finding(
+            path=paths.RELEASES.as_posix(),
+            problem=f"{span.head[:12]} has {main} at {span.ancestor[:12]} merged into it: as {main} it would hide the "
+            f"releases since the branch began; `git rebase {main}`, or let a pull request merge the branch into {main}",
+        )
+
+
+def _before(context: Context, env: str) -> tuple[str, ...]:
+    """The environment that a release goes through before this one."""
+    known = context.settings.environments
+    at = known.index(env) if env in known else 0
+    return known[at - 1 : at] if at else ()
 
 
 def _environments(repository: Repository, context: Context, *commits: str) -> list[str]:
@@ -153,18 +185,16 @@ def _environments(repository: Repository, context: Context, *commits: str) -> li
     return sorted({*listed, *context.settings.environments})
 
 
-def _check_change(
-    repository: Repository, env: str, commits: tuple[str, str, str], *, prepared: bool
-) -> Iterator[Finding]:
-    base, ancestor, head = commits
-    if repository.tree(ancestor, folder(env)) == repository.tree(head, folder(env)):
+def _check_change(span: _Span, env: str, through: tuple[str, ...]) -> Iterator[Finding]:
+    repository = span.repository
+    if repository.tree(span.ancestor, folder(env)) == repository.tree(span.head, folder(env)):
         return
     try:
-        before, after = (_side(repository, env, commit) for commit in (ancestor, head))
+        before, after = (_side(repository, env, commit) for commit in (span.ancestor, span.head))
         check_names(repository, env, after.files)
         check_holds(before.holds, after.holds)
-        if before.release != after.release and not _was_released(repository, env, base, after):
-            _check_new(repository, env, base, after, prepared=prepared)
+        if before.release != after.release and not _was_released(repository, env, span.base, after):
+            _check_new(span, after, env, through)
     except DeliveryError as error:
         yield Finding(path=folder(env), problem=str(error))
 
@@ -201,8 +231,9 @@ def check_holds(before: Mapping[str, Hold], after: Mapping[str, Hold]) -> None:
             )
 
 
-def _check_new(repository: Repository, env: str, base: str, after: _Side, *, prepared: bool) -> None:
-    if not prepared:
+def _check_new(span: _Span, after: _Side, env: str, through: tuple[str, ...]) -> None:
+    repository, base = span.repository, span.base
+    if not span.prepared:
         raise DeliveryError(f"this is no release that {repository.branch} had; {_MAY}")
     release = read_release(after.files[RELEASE], f"{folder(env)}/{RELEASE}")
     if not repository.contains(base, release.source):
@@ -211,15 +242,7 @@ def _check_new(repository: Repository, env: str, base: str, after: _Side, *, pre
         )
     with repository.exported(release.source) as tree:
         check_release(repository, tree, env, after.files)
-    check_order(repository, timeline(repository, base, env), release)
-
-
-def check_order(repository: Repository, found: Timeline, release: Release) -> None:
-    """Raise DeliveryError where a new release is held, or does not build on the one it replaces."""
-    if why := found.held.get(release.identity):
-        raise DeliveryError(f"identity {release.identity[:12]} is held ({why}); `flightline unhold` it first")
-    if found.release is not None and not repository.contains(release.source, found.release.source):
-        raise DeliveryError(
-            f"source {release.source[:12]} does not build on {found.release.source[:12]}, which is released; close "
-            "this and release the newest commit"
-        )
+    lines = tuple(timeline(repository, base, one) for one in (env, *through))
+    overtaken = order.newer(repository, lines[0], release.source)
+    if why := order.refusal(release.identity, release.source, lines, overtaken):
+        raise DeliveryError(why)

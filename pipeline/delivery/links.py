@@ -1,7 +1,7 @@
 """The chain from a bundle forward: image, signature, release commit, running pods. `pipeline.trace` goes backward."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,15 +11,16 @@ import yaml
 from pipeline import image as images
 from pipeline import oci
 from pipeline.context import Context
-from pipeline.delivery.cluster import SERVER, Cluster, ClusterError, Json, Names
+from pipeline.delivery.cluster import Cluster, ClusterError, Json, Names, Objects
 from pipeline.delivery.git import Repository
 from pipeline.delivery.history import BUNDLE, MANIFESTS, RELEASE, folder, timeline
 from pipeline.delivery.models import DeliveryError, Release, read_release
 from pipeline.delivery.render import images as images_in
-from pipeline.delivery.status import digest_of, main_of
+from pipeline.delivery.status import Standing, digest_of, has_release, hash_of, in_git, judge, main_of
 from pipeline.oci import ImageError
 from pipeline.trace import Link, bundle_of
 
+SCALE_DOWN = "scale-down-deadline"
 _POD = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 
 
@@ -32,6 +33,7 @@ class Deployed:
     release: Release
     manifests: bytes
     bundle: str
+    stands: bool
 
 
 @dataclass(frozen=True)
@@ -129,18 +131,18 @@ def _releases(main: Main, env: str) -> Iterator[Deployed]:
     found = timeline(main.repository, main.commit, env)
     for commit, release in found.releases():
         # What stands is read as it stands, so that a change by hand after its commit is seen.
-        at = main.commit if release.identity == found.identity else commit
+        stands = release.identity == found.identity
         try:
-            yield _deployed(main.repository, env, commit, at)
+            yield _deployed(main.repository, env, commit, at=main.commit if stands else commit, stands=stands)
         except (DeliveryError, KeyError, TypeError):
             continue
 
 
-def _deployed(repository: Repository, env: str, commit: str, at: str) -> Deployed:
+def _deployed(repository: Repository, env: str, commit: str, *, at: str, stands: bool) -> Deployed:
     files = repository.files(at, folder(env))
     release = read_release(files[RELEASE], f"{at}:{folder(env)}/{RELEASE}")
     made = str(yaml.safe_load(files[BUNDLE])["outs"][0]["md5"])
-    return Deployed(env, commit, release, files[MANIFESTS], made)
+    return Deployed(env, commit, release, files[MANIFESTS], made, stands)
 
 
 def _image(release: Release) -> Link:
@@ -173,29 +175,60 @@ def _release(main: Main, one: Deployed) -> Iterator[Link]:
 
 
 def _pods(main: Main, one: Deployed, only: str | None, cluster: Cluster | None, why_not: str) -> Iterator[Link]:
-    """Each pod that asks for the image runs its very digest."""
+    """The pods of the environment run the release, if that stands; of an earlier one, those that ask for its image."""
     try:
-        pods = _running(main, one, only, cluster)
+        yield from _of_pods(main, one, only, cluster) if cluster else [_open(one, why_not)]
     except ClusterError as error:
-        pods, why_not = None, str(error)
-    if pods is None:
-        yield Link(name="pods", value=one.env, holds=None, proof=why_not)
-        return
-    if not pods:
-        yield Link(name="pods", value=one.env, holds=None, proof="no pod here asks for this image")
-    for pod in pods:
-        runs = _runs(pod)
-        proof = f"{one.env}: runs {runs[:19] or 'nothing yet'}"
-        holds = runs == one.release.digest if runs else None
-        yield Link(name="pod", value=str(pod["metadata"]["name"]), holds=holds, proof=proof)
+        yield _open(one, str(error))
 
 
-def _running(main: Main, one: Deployed, only: str | None, cluster: Cluster | None) -> Sequence[Json] | None:
-    if cluster is None:
-        return None
-    pods = cluster.items(f"/api/v1/namespaces/{main.namespace(one.env)}/pods", SERVER)
-    named = [pod for pod in pods if only in (None, pod["metadata"]["name"])]
-    return [pod for pod in named if digest_of(pod) == one.release.digest]
+def _of_pods(main: Main, one: Deployed, only: str | None, cluster: Cluster) -> Iterator[Link]:
+    found = cluster.environment(Names.of(main.context.settings, one.env))
+    named = [pod for pod in found.pods if only in (None, pod["metadata"]["name"])]
+    ours = [pod for pod in named if digest_of(pod) == one.release.digest]
+    others = [pod for pod in named if digest_of(pod) != one.release.digest and not _leaves(pod, found.replicasets)]
+    if not ours:
+        yield _open(one, "no pod here asks for this image")
+    yield from (_started(one, pod) for pod in ours)
+    if one.stands and others:
+        standing = _standing(main, one.env, found)
+        yield from (_strange(one, pod, standing) for pod in others)
+
+
+def _open(one: Deployed, why: str) -> Link:
+    return Link(name="pods", value=one.env, holds=None, proof=why)
+
+
+def _started(one: Deployed, pod: Json) -> Link:
+    """A pod that asks for the image runs its very digest."""
+    runs = _runs(pod)
+    proof = f"{one.env}: runs {runs[:19] or 'nothing yet'}"
+    return Link(name="pod", value=_name(pod), holds=runs == one.release.digest if runs else None, proof=proof)
+
+
+def _strange(one: Deployed, pod: Json, standing: Standing) -> Link:
+    """A pod that runs another image than main names: so it is while a rollout is under way, and at no other time."""
+    proof = f"{one.env}: runs {digest_of(pod)[:19] or 'a tag'}, main names {one.release.digest[:19]}; it is {standing}"
+    moving = standing in {"under way", "waiting", "unknown"}
+    return Link(name="pod", value=_name(pod), holds=None if moving else False, proof=proof)
+
+
+def _standing(main: Main, env: str, found: Objects) -> Standing:
+    """What `flightline status` calls the environment."""
+    if main.repository is None or main.commit is None:
+        return "unknown"
+    said = in_git(main.repository, main.commit, env)
+    return judge(env, said, found, has_release(main.repository, said, found)).standing
+
+
+def _leaves(pod: Json, replicasets: Iterable[Json]) -> bool:
+    """Whether a pod is being deleted, or is of a ReplicaSet that a finished rollout keeps for some seconds more."""
+    kept = {hash_of(one) for one in replicasets if SCALE_DOWN in (one["metadata"].get("annotations") or {})}
+    return "deletionTimestamp" in pod["metadata"] or hash_of(pod) in kept
+
+
+def _name(pod: Json) -> str:
+    return str(pod["metadata"]["name"])
 
 
 def _runs(pod: Json) -> str:

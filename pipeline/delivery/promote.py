@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline import paths, production
 from pipeline.context import Context
-from pipeline.delivery import words
+from pipeline.delivery import order, words
 from pipeline.delivery.candidate import values
 from pipeline.delivery.checks import check_release
 from pipeline.delivery.git import Repository
@@ -58,8 +58,8 @@ class Promoting:
         origin, target = (timeline(self.repository, main, env) for env in (self.before, self.env))
         if origin.release is None:
             return Settled("nothing", f"{self.before} has no release yet; `flightline release` makes one")
-        forward = target.release is None or self.repository.contains(origin.release.source, target.release.source)
-        return decide(origin, target, forward=forward) or self._change(main, origin.release, target)
+        newer = order.newer(self.repository, target, origin.release.source)
+        return decide(origin.release, origin, target, newer) or self._change(main, origin.release, target)
 
     def _change(self, main: str, release: Release, target: Timeline) -> Change:
         files = self.repository.files(main, folder(self.before))
@@ -92,20 +92,9 @@ class Promoting:
                 yield lent
 
 
-def decide(origin: Timeline, target: Timeline, *, forward: bool) -> Settled | None:
-    """Why there is nothing to promote, or None. `forward`: the release builds on what the target has."""
-    identity = origin.identity
-    if identity == target.identity:
-        return Settled("nothing", f"{target.env} has identity {identity[:12]} already", identity)
-    for one in (target, origin):
-        if why := one.held.get(identity):
-            fix = f"`flightline unhold --env {one.env} {identity[:12]} --reason ...` lets it go"
-            return Settled("refused", f"identity {identity[:12]} is held in {one.env} ({why}); {fix}", identity)
-    if not forward:
-        return Settled(
-            "refused",
-            f"{origin.env}'s release does not build on {target.env}'s; release the newest commit to {origin.env}, or "
-            f"take {target.env} back by `flightline rollback --env {target.env} --to RELEASE`",
-            identity,
-        )
-    return None
+def decide(release: Release, origin: Timeline, target: Timeline, newer: str | None) -> Settled | None:
+    """Why there is nothing to promote, or None. `newer` is a commit that the target had and that the source lacks."""
+    if release.identity == target.identity:
+        return Settled("nothing", f"{target.env} has identity {release.identity[:12]} already", release.identity)
+    why = order.refusal(release.identity, release.source, (target, origin), newer)
+    return Settled("refused", why, release.identity) if why else None

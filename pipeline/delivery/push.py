@@ -9,6 +9,7 @@ from typing import Literal
 from pipeline.config import Frozen
 from pipeline.delivery.git import Repository
 from pipeline.delivery.history import folder
+from pipeline.delivery.models import DeliveryError
 from pipeline.errors import GitError, UnavailableError
 
 ATTEMPTS = 10
@@ -77,8 +78,12 @@ class Outcome(Frozen):
 
 
 def deliver(repository: Repository, env: str, plan: Plan, how: How, say: Say) -> Outcome:
-    """Decide on main as it is now, write, push; where main moved, again. Raises GitError, UnavailableError."""
+    """Decide on main as it is now, write, push; where main moved, again.
+
+    Raises DeliveryError for a branch that is not to be written, GitError, UnavailableError.
+    """
     unmoved = 0
+    _check_branch(repository, how)
     for attempt in range(ATTEMPTS):
         say(f"{env}: reading {repository.branch}")
         main = repository.fetch()
@@ -114,24 +119,45 @@ def _beside(repository: Repository, change: Change, main: str, commit: str, how:
     return _outcome("shown", change, f"{_subject(change)}; nothing was written", diff=diff)
 
 
+def _check_branch(repository: Repository, how: How) -> None:
+    if how.branch == repository.branch:
+        raise DeliveryError(
+            f"--branch {how.branch} is what environments follow: production changes by pull request; leave it out, or "
+            "give the name of a branch to merge"
+        )
+
+
 def _prepare(repository: Repository, change: Change, main: str, commit: str, branch: str) -> Outcome:
-    """Push the branch, unless it says the same already; what it said before is replaced, if nobody else moved it."""
+    """Push the branch, unless it says the same already; what we said there before is replaced, if nobody moved it."""
     tip = repository.tip(branch)
-    if tip is not None and _says_the_same(repository, change.env, main, commit, branch, tip):
-        return _ended("prepared", change, tip, branch)
+    if tip is not None:
+        repository.bring(branch)
+        if _says_the_same(repository, change.env, main, commit, tip):
+            return _ended("prepared", change, tip, branch)
+        _check_ours(repository, change.env, main, branch, tip)
     said = repository.push(commit, branch, tip, replace=True)
     if said is not None and repository.tip(branch) != commit:
         raise GitError(f"branch {branch} takes no push: {said}; if somebody else just prepared it, run this again")
     return _ended("prepared", change, commit, branch)
 
 
-def _says_the_same(repository: Repository, env: str, main: str, commit: str, branch: str, tip: str) -> bool:
+def _says_the_same(repository: Repository, env: str, main: str, commit: str, tip: str) -> bool:
     """Whether the branch would still merge to exactly what this commit makes."""
-    repository.bring(branch)
     base = repository.text("merge-base", tip, main)
     where = folder(env)
     unmoved = repository.tree(base, where) == repository.tree(main, where)
     return unmoved and repository.tree(tip, where) == repository.tree(commit, where)
+
+
+def _check_ours(repository: Repository, env: str, main: str, branch: str, tip: str) -> None:
+    """Raise DeliveryError where replacing the branch would lose anything but what we prepared for this environment."""
+    ours = repository.text("show", "--no-patch", "--format=%(trailers:key=Identity,valueonly)", tip)
+    changed = repository.text("diff", "--name-only", repository.text("merge-base", tip, main), tip).splitlines()
+    if not ours or any(not path.startswith(f"{folder(env)}/") for path in changed):
+        raise DeliveryError(
+            f"branch {branch} at {tip[:12]} has work that `flightline` did not prepare for {env}, and replacing it "
+            "would lose that; give another name with --branch, or delete the branch"
+        )
 
 
 def _ended(ending: Ending, change: Change, commit: str, branch: str) -> Outcome:

@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline import production
 from pipeline.context import Context
 from pipeline.delivery import candidate as candidates
-from pipeline.delivery import words
+from pipeline.delivery import order, words
 from pipeline.delivery.candidate import Candidate, values
 from pipeline.delivery.git import Repository
 from pipeline.delivery.history import BUNDLE, MANIFESTS, RELEASE, Timeline, timeline
@@ -83,14 +83,7 @@ class Releasing:
         if not self.repository.contains(main, source):
             raise DeliveryError(f"HEAD {source[:12]} is not on {self.repository.branch}; merge or push it there first")
         found = timeline(self.repository, main, self.env)
-        return decide(self.candidate, found, self._newer(found)) or self._change(found, main)
-
-    def _newer(self, found: Timeline) -> str | None:
-        """A commit that was released, or is one's ancestor, and that the source does not build on."""
-        source = self.candidate.source
-        if found.release is not None and not self.repository.contains(source, found.release.source):
-            return found.release.source
-        return self.repository.beside(source, (one.source for _, one in found.releases()))
+        return decide(self.candidate, found, order.newer(self.repository, found, source)) or self._change(found, main)
 
     def _change(self, found: Timeline, main: str) -> Change:
         expects = self.expects.against(main, found)
@@ -99,20 +92,11 @@ class Releasing:
 
 def decide(candidate: Candidate, found: Timeline, newer: str | None) -> Settled | None:
     """Why there is nothing to release, or None. `newer` is a commit that was released and that the source lacks."""
-    short = candidate.identity[:12]
-    if candidate.identity == found.identity:
-        return Settled("nothing", f"{found.env} has identity {short} already", candidate.identity)
-    if why := found.held.get(candidate.identity):
-        fix = f"`flightline unhold --env {found.env} {short} --reason ...` lets it go"
-        return Settled("refused", f"identity {short} is held in {found.env} ({why}); {fix}", candidate.identity)
-    if newer is not None:
-        return Settled(
-            "refused",
-            f"{found.env} was given {newer[:12]} before, on which {candidate.source[:12]} does not build: this is an "
-            "older run; release the newest commit, or go back by `flightline rollback`",
-            candidate.identity,
-        )
-    return None
+    identity = candidate.identity
+    if identity == found.identity:
+        return Settled("nothing", f"{found.env} has identity {identity[:12]} already", identity)
+    why = order.refusal(identity, candidate.source, (found,), newer)
+    return Settled("refused", why, identity) if why else None
 
 
 def change(tree: Path, release: Release, bundle_dvc: bytes, before: Release | None) -> Change:

@@ -81,6 +81,8 @@ def kustomization(env: str, values: Values) -> dict[str, Any]:
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "Rollout",
         "metadata": {"name": "any", "annotations": values.annotations},
+        # On the pods too: a new identity is a new ReplicaSet, which no rollback window lets past the analysis.
+        "spec": {"template": {"metadata": {"annotations": {"flightline/identity": values.identity}}}},
     }
     # A Job cannot be changed, so each release brings one of its own name.
     renamed = [{"op": "replace", "path": "/metadata/name", "value": f"{TRAFFIC}-{values.identity[:10]}"}]

@@ -13,6 +13,7 @@ from pipeline.delivery.cluster import Cluster, ClusterError, Json, Names, Object
 from pipeline.delivery.control import abort_reason, identity_of
 from pipeline.delivery.git import Repository
 from pipeline.delivery.history import timeline
+from pipeline.delivery.models import DeliveryError
 from pipeline.errors import UNAVAILABLE, GitError
 from pipeline.text import plain
 
@@ -140,7 +141,7 @@ class Status(Frozen):
 
 
 def look(context: Context, environments: Sequence[str], kubernetes_context: str = "") -> Status:
-    """Ask git and the cluster. What cannot be asked becomes a note. Raises DeliveryError for a release not readable."""
+    """Ask git and the cluster. What cannot be asked, or read, becomes a note."""
     repository, main, notes = main_of(context)
     asked: list[tuple[str, InGit | None, Objects | None]] = []
     cluster: Cluster | None = None
@@ -149,14 +150,18 @@ def look(context: Context, environments: Sequence[str], kubernetes_context: str 
     except ClusterError as error:
         notes.append(str(error))
     for name in environments:
-        said = in_git(repository, main, name) if repository and main else None
+        said = None
+        try:
+            said = in_git(repository, main, name) if repository and main else None
+        except (DeliveryError, GitError) as error:
+            notes.append(str(error))
         try:
             found = cluster.environment(Names.of(context.settings, name)) if cluster else None
         except ClusterError as error:
             notes.append(str(error))
             cluster = found = None
         asked.append((name, said, found))
-    judged = tuple(judge(name, said, found, _has_release(repository, said, found)) for name, said, found in asked)
+    judged = tuple(judge(name, said, found, has_release(repository, said, found)) for name, said, found in asked)
     return Status(environments=judged, notes=tuple(notes))
 
 
@@ -187,7 +192,7 @@ def in_git(repository: Repository, main: str, environment: str) -> InGit:
     return InGit(main=main, commit=commit, held=found.held.get(found.identity), holds=len(found.held), **said)
 
 
-def _has_release(repository: Repository | None, git: InGit | None, found: Objects | None) -> bool | None:
+def has_release(repository: Repository | None, git: InGit | None, found: Objects | None) -> bool | None:
     """Whether the commit that Argo CD synced holds the release; None where git cannot tell."""
     synced = synced_of(found.application) if found and found.application else None
     if repository is None or git is None or git.commit is None or synced is None:
@@ -238,6 +243,7 @@ def _of_git(
     git: InGit | None, synced: Synced | None, rollout: Rolling | None, has_release: bool | None
 ) -> Iterator[_Finding]:
     if git is None:
+        yield "unknown", "what main says is not known here, as a note below says"
         return
     if git.held:
         yield "broken", f"main releases identity {_short(git.identity)}, which is held: {git.held}"
@@ -422,10 +428,10 @@ def _measured(result: Json) -> Measured:
 def pods_of(found: Objects) -> tuple[Pods, ...]:
     """The server's pods by ReplicaSet, the stable ones first."""
     status = (found.rollout or {}).get("status", {})
-    versions = {_hash(one): _annotation(one, VERSION) for one in found.replicasets}
+    versions = {hash_of(one): _annotation(one, VERSION) for one in found.replicasets}
     groups: dict[str, list[Json]] = {}
     for pod in found.pods:
-        groups.setdefault(_hash(pod), []).append(pod)
+        groups.setdefault(hash_of(pod), []).append(pod)
     made = [_group(pods, _role(name, status), versions.get(name, "")) for name, pods in groups.items()]
     order = ("stable", "canary", "old")
     return tuple(sorted(made, key=lambda group: (order.index(group.role), group.version)))
@@ -534,7 +540,8 @@ def _short(value: str | None) -> str:
     return (value or "none")[:SHORT]
 
 
-def _hash(one: Json) -> str:
+def hash_of(one: Json) -> str:
+    """The ReplicaSet that Rollouts says a pod or ReplicaSet belongs to, "" for none."""
     return str(one["metadata"].get("labels", {}).get(HASH, ""))
 
 

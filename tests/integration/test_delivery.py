@@ -584,7 +584,42 @@ def test_prepared_release_that_was_overtaken_is_refused(three: Fork) -> None:
     old = three.release(How(branch="old"))
     three.released(5.0)
     base = three.repository.fetch()
-    assert "does not build on" in findings(check_change(three.context, base, str(old.commit), prepared=True))
+    assert "does not build" in findings(check_change(three.context, base, str(old.commit), prepared=True))
+
+
+def test_promotion_of_what_staging_has_held_since_is_refused(three: Fork) -> None:
+    newest, found = identities(three)[-1], three.promote()
+    hold(three.context, "staging", newest[:12], "drifts", PUSH, say)
+    base = three.repository.fetch()
+    assert "held in staging" in findings(check_change(three.context, base, str(found.commit), prepared=True))
+
+
+def test_prepared_release_stays_refused_once_the_newer_one_went_back(three: Fork) -> None:
+    standing = identities(three)[-1]
+    three.train(4.0)
+    old = three.release(How(branch="old"))
+    three.released(5.0)
+    rollback(three.context, "staging", standing[:12], "slow", PUSH, say)
+    base = three.repository.fetch()
+    assert "older run" in findings(check_change(three.context, base, str(old.commit), prepared=True))
+
+
+def test_main_merged_into_a_branch_is_refused_since_it_would_hide_releases(three: Fork) -> None:
+    began = three.git("rev-parse", "HEAD~2")
+    three.git("checkout", "-q", "-b", "feature", began)
+    three.git("commit", "-q", "--allow-empty", "-m", "a feature")
+    assert check_change(three.context, "main", "HEAD") == ()
+    three.git("merge", "-q", "--no-edit", "main")
+    assert "git rebase main" in findings(check_change(three.context, "main", "HEAD"))
+
+
+def test_branch_merged_into_main_is_accepted(three: Fork) -> None:
+    base = three.git("rev-parse", "HEAD")
+    three.git("checkout", "-q", "-b", "feature", "HEAD~2")
+    three.git("commit", "-q", "--allow-empty", "-m", "a feature")
+    three.git("checkout", "-q", "main")
+    three.git("merge", "-q", "--no-ff", "--no-edit", "feature")
+    assert check_change(three.context, base, "HEAD") == ()
 
 
 def test_changes_elsewhere_are_not_looked_at(three: Fork) -> None:

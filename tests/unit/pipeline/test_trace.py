@@ -158,6 +158,51 @@ def test_pod_that_has_not_started_is_an_open_link(released: Released, tmp_path: 
     assert held(followed(released, "staging", tmp_path, waiting))["pod"] is None
 
 
+def other(released: Released, **labels: str) -> dict[str, Any]:
+    """A pod of the environment that runs another image than main names."""
+    found = pod(released, "flightline-old-1")
+    found["spec"]["containers"][0]["image"] = f"other@sha256:{'0' * 64}"
+    found["metadata"]["labels"] = labels
+    return found
+
+
+def rolling(phase: str, pod_hash: str = "new") -> dict[str, Any]:
+    """The Rollout of the release, and Argo CD's word that it has synced."""
+    metadata = {"name": "flightline", "generation": 1, "annotations": {"flightline/identity": releases.name("A")}}
+    status = {"phase": phase, "observedGeneration": "1", "stableRS": "old", "currentPodHash": pod_hash}
+    argo = {"sync": {"status": "Synced"}, "health": {"status": "Healthy"}, "operationState": {"phase": "Succeeded"}}
+    return {
+        "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications/flightline-staging": {"status": argo},
+        "/apis/argoproj.io/v1alpha1/namespaces/flightline-staging/rollouts/flightline": {
+            "metadata": metadata,
+            "spec": {},
+            "status": status,
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("served", "expected"),
+    [({}, False), (rolling("Healthy", "old"), False), (rolling("Degraded"), False), (rolling("Progressing"), None)],
+)
+def test_pods_that_run_another_image_than_main_names_break_the_chain_unless_a_rollout_is_under_way(
+    released: Released, tmp_path: Path, served: dict[str, Any], expected: bool | None
+) -> None:
+    with api.serving({**served, PODS: {"items": [other(released)]}}, tmp_path):
+        chain = trace(released.context, "staging")
+    assert held(chain)["pod"] is expected
+    assert "staging: runs sha256:000000000000, main names" in chain.text
+
+
+def test_pods_that_a_finished_rollout_keeps_for_some_seconds_are_left_out(released: Released, tmp_path: Path) -> None:
+    labels = {"rollouts-pod-template-hash": "old"}
+    kept = {"labels": labels, "annotations": {"scale-down-deadline": "2026-01-01T00:00:00Z"}}
+    sets = "/apis/apps/v1/namespaces/flightline-staging/replicasets"
+    served = {PODS: {"items": [pod(released), other(released, **labels)]}, sets: {"items": [{"metadata": kept}]}}
+    with api.serving(served, tmp_path):
+        assert held(trace(released.context, "staging")) == SOUND
+
+
 def test_only_the_pod_asked_about_is_listed(released: Released, tmp_path: Path) -> None:
     chain = followed(released, "flightline-abc-2", tmp_path, pod(released), pod(released, "flightline-abc-2"))
     assert [link.value for link in chain.links if link.name == "pod"] == ["flightline-abc-2"]

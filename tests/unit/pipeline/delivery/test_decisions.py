@@ -52,20 +52,22 @@ def test_refusal_names_the_identity_the_reason_and_the_verb_that_lets_go() -> No
 
 
 @pytest.mark.parametrize(
-    ("staging", "production", "forward", "expected"),
+    ("staging", "production", "newer", "expected"),
     [
-        (timeline("A"), Timeline("production", ()), True, "go"),
-        (timeline("AB"), timeline("A", env="production"), True, "go"),
-        (timeline("AB"), timeline("B", env="production"), True, "nothing"),
-        (timeline("AB"), timeline("ABA", env="production"), True, "refused"),
-        (timeline("AB"), timeline("A", [held("B")], "production"), True, "refused"),
-        (timeline("AB"), timeline("A", [held("B", SAID)], "production"), True, "go"),
-        (timeline("AB", [held("B")]), timeline("A", env="production"), True, "refused"),
-        (timeline("ABA"), timeline("AC", env="production"), False, "refused"),
+        (timeline("A"), Timeline("production", ()), None, "go"),
+        (timeline("AB"), timeline("A", env="production"), None, "go"),
+        (timeline("AB"), timeline("B", env="production"), None, "nothing"),
+        (timeline("AB"), timeline("B", env="production"), "f" * 40, "nothing"),
+        (timeline("AB"), timeline("ABA", env="production"), None, "refused"),
+        (timeline("AB"), timeline("A", [held("B")], "production"), None, "refused"),
+        (timeline("AB"), timeline("A", [held("B", SAID)], "production"), None, "go"),
+        (timeline("AB", [held("B")]), timeline("A", env="production"), None, "refused"),
+        (timeline("ABA"), timeline("AC", env="production"), "f" * 40, "refused"),
     ],
 )
-def test_promotion(staging: Timeline, production: Timeline, *, forward: bool, expected: str) -> None:
-    assert ending(decide_promotion(staging, production, forward=forward)) == expected
+def test_promotion(staging: Timeline, production: Timeline, newer: str | None, expected: str) -> None:
+    assert staging.release is not None
+    assert ending(decide_promotion(staging.release, staging, production, newer)) == expected
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.delivery.git import Repository
 from pipeline.delivery.history import RELEASE, folder, timeline
-from pipeline.delivery.models import write_release
+from pipeline.delivery.models import DeliveryError, write_release
 from pipeline.delivery.push import Change, Decision, How, Plan, Settled, deliver
 from pipeline.errors import GitError
 from tests.deliveries import Fork, configure, say
@@ -142,6 +142,9 @@ class Shallow:
         self.settings = type("Settings", (), {"branch": "main", "name": "flightline"})
 
 
+OURS = f"ours\n\nbody\n\nIdentity: {'1' * 64}\n"
+
+
 def plan_of(*competing: Fork) -> tuple[list[str], Plan]:
     """A plan that adds a file; while it decides for the n-th time, the n-th competitor pushes."""
     seen: list[str] = []
@@ -150,7 +153,7 @@ def plan_of(*competing: Fork) -> tuple[list[str], Plan]:
         seen.append(main)
         if len(seen) <= len(competing):
             competing[len(seen) - 1].commit(f"theirs {len(seen)}", {f"theirs{len(seen)}": "x"})
-        return Change("staging", "1" * 64, "2" * 64, {"held.yaml": b"[]\n"}, "ours\n\nbody\n", "branch/of/ours")
+        return Change("staging", "1" * 64, "2" * 64, {"held.yaml": b"[]\n"}, OURS, "branch/of/ours")
 
     return seen, plan
 
@@ -188,6 +191,40 @@ def test_branch_that_would_no_longer_merge_is_made_anew(fork: Fork, repository: 
     again = deliver(repository, "staging", plan, How(), say)
     assert again.commit != first.commit
     assert fork.git("rev-parse", f"{again.commit}^") == moved
+
+
+@pytest.mark.parametrize(
+    ("message", "name"),
+    [
+        ("a person's work", f"{WHERE}/held.yaml"),
+        (OURS, "README.md"),  # ours, with other work squashed into it
+    ],
+)
+def test_branch_with_work_that_is_not_ours_is_never_replaced(
+    fork: Fork, repository: Repository, message: str, name: str
+) -> None:
+    theirs = repository.commit(repository.fetch(), {name: b"theirs\n"}, message)
+    assert repository.push(theirs, "feature") is None
+    with pytest.raises(DeliveryError, match="another name with --branch"):
+        deliver(repository, "staging", plan_of()[1], How(branch="feature"), say)
+    assert repository.tip("feature") == theirs
+
+
+def test_branch_of_a_person_that_has_nothing_beside_main_is_not_replaced_either(
+    fork: Fork, repository: Repository
+) -> None:
+    began = repository.fetch()
+    assert repository.push(began, "stable") is None
+    with pytest.raises(DeliveryError, match="did not prepare"):
+        deliver(repository, "staging", plan_of()[1], How(branch="stable"), say)
+    assert repository.tip("stable") == began
+
+
+def test_main_is_no_branch_to_prepare(repository: Repository) -> None:
+    before = repository.fetch()
+    with pytest.raises(DeliveryError, match="production changes by pull request"):
+        deliver(repository, "staging", plan_of()[1], How(branch="main"), say)
+    assert repository.fetch() == before
 
 
 def test_dry_run_shows_the_diff_and_writes_nothing(fork: Fork, repository: Repository) -> None:

@@ -47,6 +47,19 @@ def test_rollout_runs_the_image_by_digest_and_carries_what_the_analysis_reads(tr
     }
 
 
+def test_pods_carry_the_identity_and_nothing_else_so_that_another_one_is_another_replicaset(tree: Path) -> None:
+    found = rendered(tree, "staging", "Rollout")
+    assert found["spec"]["template"]["metadata"]["annotations"] == {"flightline/identity": "b" * 64}
+
+
+def test_annotations_that_the_pods_have_already_stay(tree: Path) -> None:
+    annotated: Any = rollout()
+    annotated["spec"]["template"]["metadata"] = {"annotations": {"a": "b"}}
+    write(tree, "k8s/base/rollout.yaml", dump(annotated))
+    found = rendered(tree, "staging", "Rollout")["spec"]["template"]["metadata"]["annotations"]
+    assert found == {"a": "b", "flightline/identity": "b" * 64}
+
+
 def test_traffic_job_has_a_name_of_its_own_in_each_release(tree: Path) -> None:
     assert rendered(tree, "staging", "Job")["metadata"]["name"] == f"flightline-traffic-{'b' * 10}"
 

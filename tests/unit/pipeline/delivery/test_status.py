@@ -175,8 +175,15 @@ def test_release_without_an_application_is_out_of_step() -> None:
     ],
 )
 def test_exit_code_is_that_of_the_gravest_environment(scenes: tuple[str, ...], code: int) -> None:
-    found = tuple(judge(scene, None, objects(scene, application=application())) for scene in scenes)
+    letters = {"healthy": "a", "timed-pause": "b"}
+    found = tuple(seen(scene, letters.get(scene, "c")) for scene in scenes)
     assert Status(environments=found).exit_code == code
+
+
+def test_environment_is_not_known_where_what_main_says_is_not() -> None:
+    found = judge("staging", None, objects("healthy", application=application()))
+    assert (found.standing, Status(environments=(found,)).exit_code) == ("unknown", 69)
+    assert "what main says is not known" in found.reasons[0]
 
 
 def test_text_shows_every_line_of_an_environment() -> None:
@@ -228,20 +235,38 @@ def test_without_the_remote_the_last_fetch_is_shown_with_a_note(clone: Context, 
     assert "what git says is as of the last fetch" in found.notes[0]
 
 
-def test_cluster_and_git_are_brought_together(clone: Context, tmp_path: Path) -> None:
-    space = "namespaces/flightline-staging"
-    tip = clone.git("rev-parse", "origin/main")
-    argo = application()
-    argo["status"]["sync"]["revision"] = tip
-    kept = objects("healthy")
-    assert kept.rollout is not None
-    served = {
+def healthy(clone: Context) -> dict[str, Any]:
+    """What a cluster serves where the recorded rollout is healthy, and Argo CD is at the clone's main."""
+    space, argo, kept = "namespaces/flightline-staging", application(), objects("healthy")
+    argo["status"]["sync"]["revision"] = clone.git("rev-parse", "origin/main")
+    return {
         "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications/flightline-staging": argo,
         f"/apis/argoproj.io/v1alpha1/{space}/rollouts/flightline": kept.rollout,
         f"/api/v1/{space}/pods": {"items": list(kept.pods)},
         f"/apis/apps/v1/{space}/replicasets": {"items": list(kept.replicasets)},
     }
-    with api.serving(served, tmp_path):
+
+
+def test_clone_with_part_of_the_history_knows_nothing_of_a_healthy_environment(clone: Context, tmp_path: Path) -> None:
+    git(tmp_path / "origin", "commit", "-q", "--allow-empty", "-m", "more")
+    git(tmp_path, "clone", "-q", "--depth=1", f"file://{tmp_path / 'origin'}", str(tmp_path / "shallow"))
+    with api.serving(healthy(clone), tmp_path):
+        found = status.look(Context(tmp_path / "shallow"), ["staging"])
+    assert (found.environments[0].standing, found.exit_code) == ("unknown", 69)
+    assert "--unshallow" in found.text
+
+
+def test_release_that_cannot_be_read_is_a_note_and_the_environment_not_known(clone: Context, tmp_path: Path) -> None:
+    (tmp_path / "origin/k8s/releases/staging/release.yaml").write_text("identity: {")
+    git(tmp_path / "origin", "commit", "-q", "-a", "-m", "spoilt")
+    with api.serving(healthy(clone), tmp_path):
+        found = status.look(clone, ["staging"])
+    assert (found.environments[0].standing, found.exit_code) == ("unknown", 69)
+    assert "release.yaml on main: not YAML" in found.text
+
+
+def test_cluster_and_git_are_brought_together(clone: Context, tmp_path: Path) -> None:
+    with api.serving(healthy(clone), tmp_path):
         found = status.look(clone, ["staging"])
     (staging,) = found.environments
     assert staging.reasons == (f"main says identity {releases.name('A')[:12]}, the rollout {'a' * 12}",)
