@@ -322,11 +322,16 @@ def aborted(rollout: Mapping[str, Any], identity: str) -> bool:
 
 
 def newest_rows(root: Path) -> list[dict[str, Any]]:
-    """Every tenth of the last month's rows, as a caller would ask for them."""
+    """Every tenth of the last month's rows, as callers would ask for them: mixed, for those of one day are alike."""
     import pandas as pd
 
     names = [one["name"] for one in json.loads((root / "build/bundle/signature.json").read_text())["inputs"]]
-    rows = pd.read_csv(root / "build/rows/rows.csv", usecols=names, low_memory=False).tail(20_000).iloc[::10][names]
+    rows = (
+        pd.read_csv(root / "build/rows/rows.csv", usecols=names, low_memory=False)
+        .tail(20_000)
+        .iloc[::10]
+        .sample(frac=1, random_state=1)[names]
+    )
     return [dict(one) for one in json.loads(rows.to_json(orient="records"))]
 
 
