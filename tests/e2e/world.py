@@ -307,18 +307,23 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def healthy(rollout: Mapping[str, Any], identity: str) -> bool:
-    """Whether this identity is what all pods run, and the controller says so of this very generation."""
-    return (
-        _identity(rollout) == identity
-        and str(rollout["metadata"]["generation"]) == rollout.get("status", {}).get("observedGeneration")
-        and rollout["status"].get("phase") == "Healthy"
-        and not rollout["status"].get("abort")
-    )
+    """Whether this identity is what all pods run."""
+    status = _status_of(rollout, identity)
+    return bool(status.get("phase") == "Healthy" and not status.get("abort"))
 
 
 def aborted(rollout: Mapping[str, Any], identity: str) -> bool:
     """Whether the rollout of this identity was aborted."""
-    return _identity(rollout) == identity and bool(rollout.get("status", {}).get("abort"))
+    return bool(_status_of(rollout, identity).get("abort"))
+
+
+def _status_of(rollout: Mapping[str, Any], identity: str) -> Mapping[str, Any]:
+    """What the controller says of this identity and this very generation; {} where it speaks of another."""
+    status: Mapping[str, Any] = rollout.get("status", {})
+    speaks = _identity(rollout) == identity and str(rollout["metadata"]["generation"]) == status.get(
+        "observedGeneration"
+    )
+    return status if speaks else {}
 
 
 def newest_rows(root: Path) -> list[dict[str, Any]]:
