@@ -25,13 +25,14 @@ def status(
 ) -> int:
     """Exit 0 in step, 1 aborted, degraded, out of step, 2 waiting for a human, 3 under way, 69 not known."""
     from pipeline.delivery.status import look
+    from pipeline.delivery.status_text import text
 
     here = _context()
     environments = [_environment(here, env)] if env else list(here.settings.environments)
     shown = ""
     while True:
         found = look(here, environments, context)
-        said = found.model_dump_json(indent=2) if as_json else found.text
+        said = found.model_dump_json(indent=2) if as_json else text(found)
         if said != shown:
             typer.echo(said + ("\n" if watch and not as_json else ""))
             shown = said

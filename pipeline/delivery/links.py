@@ -15,8 +15,10 @@ from pipeline.delivery.cluster import Cluster, ClusterError, Json, Names, Object
 from pipeline.delivery.git import Repository
 from pipeline.delivery.history import BUNDLE, MANIFESTS, RELEASE, folder, timeline
 from pipeline.delivery.models import DeliveryError, Release, read_release
+from pipeline.delivery.observed import digest_of, hash_of
 from pipeline.delivery.render import images as images_in
-from pipeline.delivery.status import Standing, digest_of, has_release, hash_of, in_git, judge, main_of
+from pipeline.delivery.standing import Standing, judge
+from pipeline.delivery.status import has_release, in_git, main_of
 from pipeline.oci import ImageError
 from pipeline.trace import Link, bundle_of
 

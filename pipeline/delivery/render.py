@@ -4,7 +4,6 @@ The kustomization is generated beside a copy of that commit's k8s/; the same com
 """
 
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,8 +12,8 @@ from typing import Any
 
 import yaml
 
+from pipeline.delivery.kustomize import KustomizeError, build
 from pipeline.delivery.models import DeliveryError
-from pipeline.errors import UnavailableError
 
 IMAGE = "flightline-server"
 TRAFFIC = "flightline-traffic"
@@ -70,7 +69,7 @@ def render(tree: Path, env: str, values: Values) -> bytes:
         (copy / _GENERATED).mkdir()
         document = yaml.safe_dump(kustomization(env, values), sort_keys=False)
         (copy / _GENERATED / "kustomization.yaml").write_text(document)
-        rendered = _kustomize(copy / _GENERATED, env)
+        rendered = _built(copy / _GENERATED, env)
     check(rendered, env, values)
     return HEADER + rendered
 
@@ -101,18 +100,14 @@ def kustomization(env: str, values: Values) -> dict[str, Any]:
     }
 
 
-def _kustomize(folder: Path, env: str) -> bytes:
+def _built(folder: Path, env: str) -> bytes:
     from pipeline.tools import tool
 
-    binary = tool("kustomize")
     try:
-        done = subprocess.run([str(binary), "build", str(folder)], capture_output=True, check=False)
-    except OSError as error:
-        raise UnavailableError(f"kustomize cannot be run: {error}; remove {binary.parent} and run again") from error
-    if done.returncode:
-        said = " ".join(done.stderr.decode(errors="replace").replace(str(folder.parent), "k8s").split())
-        raise DeliveryError(f"k8s/overlays/{env} does not render: {said}")
-    return done.stdout
+        return build(tool("kustomize"), folder)
+    except KustomizeError as error:
+        said = " ".join(str(error).replace(str(folder.parent), "k8s").split())
+        raise DeliveryError(f"k8s/overlays/{env} does not render: {said}") from error
 
 
 def check(rendered: bytes, env: str, values: Values) -> None:

@@ -1,8 +1,7 @@
 """Every overlay with every combination of components, rendered as a release renders it."""
 
 import shutil
-import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
@@ -13,7 +12,7 @@ import yaml
 
 from pipeline.config import ConfigError, Settings, read_yaml
 from pipeline.delivery import render as releases
-from pipeline.errors import UnavailableError
+from pipeline.delivery.kustomize import KustomizeError, build
 from pipeline.tools import tool
 from pipeline.validate.results import Result, said, several
 
@@ -72,12 +71,23 @@ def render(root: Path, settings: Settings, scratch: Path) -> Rendered:
     shutil.copytree(root / "k8s", scratch / "k8s", ignore=shutil.ignore_patterns("releases"))
     folders = [_prepare(scratch / "k8s", place, variant, settings) for place, variant in enumerate(found)]
     with ThreadPoolExecutor(WORKERS) as pool:
-        built = list(pool.map(lambda folder: _kustomize(binary, folder), folders))
+        built = list(pool.map(lambda folder: _build(binary, folder), folders))
     documents = tuple(_objects(found, built))
     failures = [f"{v.title}: {said(t.message, scratch)}" for v, t in zip(found, built, strict=True) if t.message]
     failures += [*_conflicts(root, settings.environments), *_elsewhere(documents, settings)]
     counted = f"{several(len(found), 'render')}, {several(len(documents), 'distinct object')}"
     return Rendered(documents, Result(NAME, counted, tuple(failures)))
+
+
+def written(
+    documents: Sequence[Document], folder: Path, text: Callable[[Document], str]
+) -> Iterator[tuple[Path, Document]]:
+    """Each document with the file of its own that it is written to, as `text` has it, in a folder made for them."""
+    folder.mkdir(parents=True)
+    for place, document in enumerate(documents):
+        path = folder / f"{place:04}.yaml"
+        path.write_text(text(document))
+        yield path, document
 
 
 def variants(root: Path, environments: Sequence[str]) -> tuple[Variant, ...]:
@@ -149,12 +159,11 @@ class _Built:
     message: str = ""
 
 
-def _kustomize(binary: Path, folder: Path) -> _Built:
+def _build(binary: Path, folder: Path) -> _Built:
     try:
-        done = subprocess.run([str(binary), "build", str(folder)], capture_output=True, check=False)
-    except OSError as error:
-        raise UnavailableError(f"kustomize cannot be run: {error}; remove {binary.parent} and run again") from error
-    return _Built(done.stdout) if done.returncode == 0 else _Built(b"", done.stderr.decode(errors="replace"))
+        return _Built(build(binary, folder))
+    except KustomizeError as error:
+        return _Built(b"", str(error))
 
 
 def _objects(variants: Sequence[Variant], built: Sequence[_Built]) -> Iterator[Document]:

@@ -12,7 +12,7 @@ import yaml
 from pipeline.errors import UnavailableError
 from pipeline.tools import tool
 from pipeline.validate import sources
-from pipeline.validate.renders import Document
+from pipeline.validate.renders import Document, written
 from pipeline.validate.results import Result, grouped, said, several
 
 NAME = "schemas"
@@ -20,20 +20,16 @@ NAME = "schemas"
 
 def check(root: Path, documents: Sequence[Document], scratch: Path) -> Result:
     """Every object has a schema and follows it to the letter. Raises UnavailableError where there is no kubeconform."""
-    written = {str(path): document for path, document in _written(documents, scratch)}
-    answer = _kubeconform(root / sources.FOLDER, scratch) if written else {"resources": []}
-    failures = grouped(_failures(answer["resources"], written, root))
+    files = {str(path): document for path, document in written(documents, scratch, _text)}
+    answer = _kubeconform(root / sources.FOLDER, scratch) if files else {"resources": []}
+    failures = grouped(_failures(answer["resources"], files, root))
     kinds = {(one.body.get("apiVersion"), one.body.get("kind")) for one in documents}
     return Result(NAME, f"{several(len(documents), 'object')} of {several(len(kinds), 'kind')}", failures)
 
 
-def _written(documents: Sequence[Document], scratch: Path) -> Iterator[tuple[Path, Document]]:
-    scratch.mkdir(parents=True)
-    for place, document in enumerate(documents):
-        path = scratch / f"{place:04}.yaml"
-        # As it was written where that is known: what is parsed has lost the first of two equal keys.
-        path.write_text(document.text or yaml.dump(document.body, Dumper=yaml.CSafeDumper))
-        yield path, document
+def _text(document: Document) -> str:
+    """As it was written where that is known: what is parsed has lost the first of two equal keys."""
+    return document.text or yaml.dump(document.body, Dumper=yaml.CSafeDumper)
 
 
 def _kubeconform(schemas: Path, folder: Path) -> Any:
@@ -48,10 +44,10 @@ def _kubeconform(schemas: Path, folder: Path) -> Any:
 
 
 def _failures(
-    resources: Sequence[Mapping[str, str]], written: Mapping[str, Document], root: Path
+    resources: Sequence[Mapping[str, str]], files: Mapping[str, Document], root: Path
 ) -> Iterator[tuple[str, str]]:
     for one in sorted(resources, key=itemgetter("filename")):
-        document = written[one["filename"]]
+        document = files[one["filename"]]
         yield document.where, f"{document.name}: {_reason(one, root)}"
 
 

@@ -14,7 +14,7 @@ import yaml
 
 from pipeline.errors import UnavailableError
 from pipeline.text import plain
-from pipeline.validate.renders import Document
+from pipeline.validate.renders import Document, written
 from pipeline.validate.results import Result, grouped, several
 
 NAME = "security"
@@ -27,13 +27,13 @@ _MIN_REASON = 10
 
 def check(root: Path, documents: Sequence[Document], scratch: Path) -> Result:
     """Every built-in check on every object. Raises UnavailableError where checkov is not installed or fails."""
-    written = {f"/{path.name}": document for path, document in _written(documents, scratch)}
+    files = {f"/{path.name}": document for path, document in written(documents, scratch, _text)}
     shutil.copy(root / DOCKERFILE, scratch / DOCKERFILE)
     reports = _checkov(root, scratch)
     failed = [one for report in reports for one in report["results"]["failed_checks"]]
     skipped = sum(report["summary"]["skipped"] for report in reports)
     passed = sum(report["summary"]["passed"] for report in reports)
-    failures = [_failure(one, written) for one in sorted(failed, key=itemgetter("file_path"))]
+    failures = [_failure(one, files) for one in sorted(failed, key=itemgetter("file_path"))]
     failures += [(path, "checkov cannot read it") for path in _unread(reports)]
     failures += _unreasoned(root, documents)
     return Result(NAME, f"{several(passed, 'check')} passed, {skipped} skipped with a reason", grouped(failures))
@@ -46,12 +46,8 @@ def known(body: Mapping[str, Any]) -> dict[str, Any]:
     return dict(body)
 
 
-def _written(documents: Sequence[Document], scratch: Path) -> Iterator[tuple[Path, Document]]:
-    scratch.mkdir(parents=True)
-    for place, document in enumerate(documents):
-        path = scratch / f"{place:04}.yaml"
-        path.write_text(yaml.dump(known(document.body), Dumper=yaml.CSafeDumper))
-        yield path, document
+def _text(document: Document) -> str:
+    return yaml.dump(known(document.body), Dumper=yaml.CSafeDumper)
 
 
 def _checkov(root: Path, folder: Path) -> list[Any]:
@@ -77,9 +73,9 @@ def _checkov(root: Path, folder: Path) -> list[Any]:
     return answer if isinstance(answer, list) else [answer]
 
 
-def _failure(one: Mapping[str, Any], written: Mapping[str, Document]) -> tuple[str, str]:
+def _failure(one: Mapping[str, Any], files: Mapping[str, Document]) -> tuple[str, str]:
     fault = f"{one['check_id']} {one['check_name']}; mend it, or skip it there with the reason"
-    if document := written.get(one["file_path"]):
+    if document := files.get(one["file_path"]):
         return document.where, f"{document.name}: {fault}"
     return f"{one['file_path'].lstrip('/')}:{one['file_line_range'][0]}", fault
 

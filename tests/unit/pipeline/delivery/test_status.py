@@ -10,7 +10,8 @@ from pipeline.context import Context
 from pipeline.delivery import status
 from pipeline.delivery.cluster import Objects
 from pipeline.delivery.models import write_holds, write_release
-from pipeline.delivery.status import Environment, InGit, Status, judge
+from pipeline.delivery.standing import Environment, InGit, Status, judge
+from pipeline.delivery.status_text import environment_text, text
 from tests.unit.pipeline.delivery import api, releases
 from tests.unit.pipeline.delivery.recorded import objects, rollout
 
@@ -187,8 +188,8 @@ def test_environment_is_not_known_where_what_main_says_is_not() -> None:
 
 
 def test_text_shows_every_line_of_an_environment() -> None:
-    text = seen("inconclusive", "c").text
-    assert [line.split()[0] for line in text.splitlines()] == [
+    shown = environment_text(seen("inconclusive", "c"))
+    assert [line.split()[0] for line in shown.splitlines()] == [
         *("staging", "why", "git", "argo", "rollout", "analysis", "analysis", "pods", "pods")
     ]
 
@@ -223,7 +224,7 @@ def test_without_a_cluster_git_is_shown_and_the_rest_is_not_known(clone: Context
     assert production.git is not None
     assert production.git.identity is None
     assert found.exit_code == 69
-    assert "no cluster to ask" in found.text
+    assert "no cluster to ask" in text(found)
 
 
 def test_without_the_remote_the_last_fetch_is_shown_with_a_note(clone: Context, tmp_path: Path) -> None:
@@ -253,7 +254,7 @@ def test_clone_with_part_of_the_history_knows_nothing_of_a_healthy_environment(c
     with api.serving(healthy(clone), tmp_path):
         found = status.look(Context(tmp_path / "shallow"), ["staging"])
     assert (found.environments[0].standing, found.exit_code) == ("unknown", 69)
-    assert "--unshallow" in found.text
+    assert "--unshallow" in text(found)
 
 
 def test_release_that_cannot_be_read_is_a_note_and_the_environment_not_known(clone: Context, tmp_path: Path) -> None:
@@ -262,7 +263,7 @@ def test_release_that_cannot_be_read_is_a_note_and_the_environment_not_known(clo
     with api.serving(healthy(clone), tmp_path):
         found = status.look(clone, ["staging"])
     assert (found.environments[0].standing, found.exit_code) == ("unknown", 69)
-    assert "release.yaml on main: not YAML" in found.text
+    assert "release.yaml on main: not YAML" in text(found)
 
 
 def test_cluster_and_git_are_brought_together(clone: Context, tmp_path: Path) -> None:
