@@ -34,8 +34,11 @@ def _summary(traffic: list[dict[str, Any]]) -> str:
     for target in sorted({one["target"] for one in traffic}):
         seen = Counter(one["status"] for one in traffic if one["target"] == target)
         failed = sum(count for status, count in seen.items() if status != OK)
-        cells += f"<tr><td>{target}<td class=n>{seen.total()}<td class=n>{failed}<td>{html.escape(str(dict(seen)))}"
-    return f"<h2>Requests</h2><table><tr><th>to<th>sent<th>failed<th>by status (0: no answer){cells}</table>"
+        again = sum(one["refused"] > 0 for one in traffic if one["target"] == target)
+        said = html.escape(", ".join(f"{count} x {status}" for status, count in sorted(seen.items())))
+        cells += f"<tr><td>{target}<td class=n>{seen.total()}<td class=n>{failed}<td class=n>{again}<td>{said}"
+    head = "<tr><th>to<th>sent<th>failed<th>connected again<th>by status (0: no answer)"
+    return f"<h2>Requests</h2><table>{head}{cells}</table>"
 
 
 def _chapters(story: dict[str, Any]) -> str:
