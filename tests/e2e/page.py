@@ -111,5 +111,7 @@ def _draw_pods(axis: Any, story: dict[str, Any], target: str) -> None:
 def _mark(axis: Any, story: dict[str, Any]) -> None:
     for number, one in enumerate(story["chapters"]):
         start = one["start"] - story["started"]
-        axis.axvspan(start, (one["end"] or start) - story["started"], color="#eef2f7" if number % 2 else "#ffffff")
+        axis.axvspan(
+            start, (one["end"] or start) - story["started"], color="#eef2f7" if number % 2 else "#ffffff", zorder=0
+        )
         axis.annotate(one["title"].split(" ")[0], (start, 1), xycoords=("data", "axes fraction"), fontsize=8, va="top")
