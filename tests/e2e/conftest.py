@@ -1,4 +1,4 @@
-"""The local cluster for the tests that need one; it is started where it is not up, and left as it was found."""
+"""The local cluster for the tests that need one; it is started where it is not up, and left running."""
 
 import json
 import subprocess
@@ -17,9 +17,7 @@ from tests.e2e import page
 from tests.e2e.stage import clean, settle
 from tests.e2e.team import fork
 from tests.e2e.timeline import Timeline, sampling
-from tests.e2e.world import HOOK_PORT, World, end, fresh
-
-FLIGHTLINE = str(Path(sys.executable).with_name("flightline"))
+from tests.e2e.world import FLIGHTLINE, HOOK_PORT, World, end, fresh
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ def receiver(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[[], list[dic
     """What the cluster called out since the test began: a function that gives the bodies."""
     out = tmp_path / "notifications.jsonl"
     command = (FLIGHTLINE, "cluster", "exec", "--", sys.executable, "-m", "tests.e2e.receiver")
-    process = subprocess.Popen([*command, "9099", str(out)], cwd=PROJECT)
+    process = subprocess.Popen([*command, str(HOOK_PORT), str(out)], cwd=PROJECT)
     try:
         yield lambda: [json.loads(line)["body"] for line in out.read_text().splitlines()] if out.exists() else []
     finally:

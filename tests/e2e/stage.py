@@ -3,20 +3,9 @@
 import shutil
 from pathlib import Path
 
-from infra.local import gitserver
+from infra.local import gitserver, rollouts
 from infra.local.components import ClusterError, Kubectl, State
-from tests.e2e.world import ENVIRONMENTS, HOOK_PORT, World, namespace
-
-WEBHOOK = """\
-apiVersion: v1
-kind: Secret
-metadata:
-  name: argo-rollouts-notification-secret
-  namespace: argo-rollouts
-stringData:
-  flightline-url: http://127.0.0.1:{port}/hook
-  flightline-token: not-a-secret
-"""
+from tests.e2e.world import ENVIRONMENTS, World, namespace
 
 
 def clean(kubectl: Kubectl, state: State) -> None:
@@ -39,7 +28,7 @@ def _gone(kubectl: Kubectl, *words: str) -> None:
 def settle(world: World) -> None:
     """Project, applications and notifications, as the fork has them."""
     argocd: Path = world.fork.root / "argocd"
-    world.kubectl.apply(WEBHOOK.format(port=HOOK_PORT))
+    world.kubectl.apply(rollouts.notification_secret(rollouts.RECEIVER))
     for what in (("-k", str(argocd / "notifications")), ("-f", str(argocd / "project.yaml"))):
         world.kubectl("apply", "--server-side", "--force-conflicts", *what)
     world.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(argocd / "applications.yaml"))

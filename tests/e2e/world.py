@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
 import requests
 
+from infra.local import rollouts
 from infra.local.api import Api
 from infra.local.components import NODE, ClusterError, Kubectl
 from tests.checkouts import PROJECT
@@ -36,7 +38,7 @@ PATHS = {
     "poddisruptionbudgets": "/apis/policy/v1",
     "horizontalpodautoscalers": "/apis/autoscaling/v2",
 }
-HOOK_PORT = 9099
+HOOK_PORT = urlsplit(rollouts.RECEIVER).port
 OK = 200
 FLIGHTLINE = str(Path(sys.executable).with_name("flightline"))
 
