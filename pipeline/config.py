@@ -7,10 +7,10 @@ import tomllib
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 GateName = Literal["data", "benchmark", "differential", "load"]
 Share = Field(gt=0, lt=1)
@@ -102,6 +102,23 @@ class Params(Frozen):
         return {"data": self.data, "split": self.split, "estimator": self.estimator}
 
 
+class Signing(Frozen):
+    """Who signs images: the holder of a key, or a workflow that proves its identity to Sigstore (keyless).
+
+    `key` is the public key's path in the repository. `identity` may name {repository} and {branch}.
+    """
+
+    key: str = ""
+    identity: str = ""
+    issuer: str = ""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if bool(self.key) == bool(self.identity) or bool(self.identity) != bool(self.issuer):
+            raise ValueError("give either key, or identity and issuer")
+        return self
+
+
 class Settings(Frozen):
     """`[tool.flightline]` in pyproject.toml: the one place that says whose fork this is."""
 
@@ -115,6 +132,7 @@ class Settings(Frozen):
     trusted_remote: str
     work_remote: str
     security_contact: str
+    signing: Signing | None = None
 
 
 def read_params(root: Path) -> Params:

@@ -43,10 +43,10 @@ def sources(folder: Path) -> Path:
     return folder
 
 
-def write_code(path: Path, **config: Any) -> Descriptor:
-    """A code image of one file in a layout at `path`; `config` overrides its settings. Returns the manifest's name."""
+def write_code(path: Path, files: Mapping[str, bytes] | None = None, **config: Any) -> Descriptor:
+    """A code image with `files` in a layout at `path`; `config` overrides its settings. Returns the manifest's name."""
     settings = {"User": "65532:65532", "Env": ["PATH=/bin", "FLIGHTLINE_BUNDLE=/bundle"], "Labels": {"kept": "yes"}}
-    layer = oci.pack({"app/serving/__init__.py": b"# code\n"})
+    layer = oci.pack({"app/serving/__init__.py": b"# code\n", **(files or {})})
     document = {
         "architecture": "amd64",
         "os": "linux",

@@ -1,7 +1,7 @@
 """The chain from a bundle forward: image, signature, release commit, running pods. `pipeline.trace` goes backward."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,10 @@ from pipeline.delivery.observed import digest_of, hash_of
 from pipeline.delivery.render import images as images_in
 from pipeline.delivery.standing import Standing, judge
 from pipeline.delivery.status import has_release, in_git, main_of
+from pipeline.errors import UnavailableError
 from pipeline.oci import ImageError
+from pipeline.supply import signing
+from pipeline.supply.cosign import Cosign
 from pipeline.trace import Link, bundle_of
 
 SCALE_DOWN = "scale-down-deadline"
@@ -98,9 +101,9 @@ def forward(main: Main, found: Named, cluster: Cluster | None, why_not: str) -> 
     if not found.releases:
         yield Link(name="release", value="none yet", holds=None, proof="no release on main names this bundle")
     for digest in dict.fromkeys(one.release.digest for one in found.releases):
-        one = next(one for one in found.releases if one.release.digest == digest)
-        yield _image(one.release)
-        yield Link(name="signature", value="unsigned", holds=None, proof="images are not signed yet")
+        with_it = [one.release for one in found.releases if one.release.digest == digest]
+        yield _image(with_it[0])
+        yield _signature(main.context, with_it[0], {one.source for one in with_it})
     for one in found.releases:
         yield from _release(main, one)
         yield from _pods(main, one, found.pod, cluster, why_not)
@@ -163,6 +166,23 @@ def _image(release: Release) -> Link:
             name="image", value=release.digest, holds=True, proof="holds this bundle on the release's code image"
         )
     return Link(name="image", value=release.digest, holds=False, proof=proof)
+
+
+def _signature(context: Context, release: Release, sources: Collection[str]) -> Link:
+    """The settings' signer signed the image, its SBOM, and a provenance of every source that released it."""
+    if context.settings.signing is None:
+        return Link(name="signature", value="unsigned", holds=None, proof=signing.NO_SIGNER)
+    cosign = Cosign.present()
+    if cosign is None:
+        proof = "there is no cosign to check it with; `flightline tools build cosign`"
+        return Link(name="signature", value="unknown", holds=None, proof=proof)
+    try:
+        found = signing.check(context, cosign, images.inspect(release.image), sources)
+    except (UnavailableError, ImageError) as error:
+        return Link(name="signature", value="unknown", holds=None, proof=str(error))
+    if not found.holds:
+        return Link(name="signature", value=release.digest, holds=False, proof="; ".join(found.faults))
+    return Link(name="signature", value=found.signer, holds=True, proof="signature, SBOM and provenance hold")
 
 
 def _release(main: Main, one: Deployed) -> Iterator[Link]:

@@ -27,7 +27,7 @@ from pipeline.config import read_settings
 pytestmark = pytest.mark.slow
 
 SECONDS = 60.0
-SHOP, STAGING = "shop", "flightline-staging"
+SHOP, STAGING, ADMITTED = "shop", "flightline-staging", "admitted"
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 FORBIDDEN = "forbidden"
 FIXED_PORTS = range(1, 32768)
@@ -240,6 +240,30 @@ def test_pod_security_refuses_what_is_not_restricted(state: State, kubectl: Kube
     loose["spec"]["containers"][0]["securityContext"] = {"privileged": True}
     with pytest.raises(ClusterError, match="violates PodSecurity"):
         apply(kubectl, loose)
+
+
+def test_only_our_image_by_digest_is_admitted(state: State, kubectl: Kubectl) -> None:
+    image, registry = images.push(state)["busybox"], read_settings(PROJECT).registry
+    for name in ("policy.yaml", "binding.yaml"):
+        text = (PROJECT / "k8s" / "admission" / name).read_text()
+        kubectl.apply(text.replace(registry, image.partition("@")[0]).replace("flightline-production", ADMITTED))
+    apply(kubectl, thing("v1", "Namespace", ADMITTED, "", labels=RESTRICTED))
+    until(lambda: "default" in kubectl("get", "serviceaccounts", f"--namespace={ADMITTED}", "--output=name"))
+    tag = image.partition("@")[0] + ":latest"
+    until(lambda: refused(kubectl, tag))
+    assert refused(kubectl, f"docker.io/library/{image.rpartition('/')[2]}")
+    assert not refused(kubectl, image)
+
+
+def refused(kubectl: Kubectl, image: str) -> bool:
+    """Whether the admission policy keeps a pod with this image out."""
+    document = pod("tried", image)
+    document["metadata"]["namespace"] = ADMITTED
+    try:
+        kubectl("create", "--dry-run=server", "--filename=-", stdin=json.dumps(document))
+    except ClusterError as error:
+        return f"refused: {image}" in str(error)
+    return False
 
 
 def test_network_policies_hold(kubectl: Kubectl) -> None:

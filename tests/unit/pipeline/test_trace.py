@@ -17,9 +17,12 @@ from pipeline.delivery.models import DeliveryError, write_release
 from pipeline.dvcfiles import dvc_hash
 from pipeline.frames import TableError
 from pipeline.registry import Registry
-from pipeline.trace import Chain, trace
+from pipeline.supply import provenance, sbom
+from pipeline.supply.cosign import Signer
+from pipeline.supply.provenance import Materials
+from pipeline.trace import Chain, Link, trace
 from serving import bundle
-from tests import bundles, images
+from tests import bundles, images, supply
 from tests.unit.pipeline.delivery import api, releases
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -66,8 +69,9 @@ def released(tmp_path: Path) -> Iterator[Released]:
 def release(tmp_path: Path, host: str) -> Released:
     root = tmp_path / "checkout"
     (root / "requirements").mkdir(parents=True)
-    for name in ("pyproject.toml", "params.yaml", "requirements/train.txt"):
+    for name in ("params.yaml", "requirements/train.txt"):
         shutil.copy(PROJECT / name, root / name)
+    supply.write_settings(root, {})
     (root / ".gitignore").write_text("/build\n")
     bundles.write(root / "build/bundle")
     (root / "build/bundle/inputs.json").write_text(
@@ -139,9 +143,77 @@ def test_chain_reaches_the_running_pod_from_wherever_one_begins(released: Releas
     assert {link.name: link.value for link in chain.links}["pod"] == name
 
 
-def test_signature_is_an_open_link(released: Released, tmp_path: Path) -> None:
+def test_signature_is_an_open_link_where_the_settings_name_no_signer(released: Released, tmp_path: Path) -> None:
     chain = followed(released, "staging", tmp_path, pod(released))
     assert "open    signature     unsigned" in chain.text
+
+
+def signature(chain: Chain) -> Link:
+    (found,) = (link for link in chain.links if link.name == "signature")
+    return found
+
+
+def prove(released: Released, source: str) -> None:
+    """Sign the released image and say that it was made from this commit."""
+    signer = Signer.of(released.context.settings, released.context.root)
+    assert signer is not None
+    materials = Materials(source, released.version, "", f"sha256:{'1' * 64}", "", f"sha256:{'2' * 64}", "", {})
+    cosign = supply.cosign()
+    document = {"metadata": {"component": {"version": released.digest}}}
+    cosign.attest(released.image, signer, sbom.TYPE, document)
+    cosign.attest(
+        released.image,
+        signer,
+        provenance.TYPE,
+        provenance.predicate(materials, released.context.settings, {}),
+    )
+    cosign.sign(released.image, signer)
+
+
+@pytest.fixture
+def signer(released: Released, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> supply.Keys:
+    """The settings name a key whose private half is in the environment."""
+    keys = supply.make_keys(tmp_path)
+    supply.as_signer(monkeypatch, keys)
+    root = released.context.root
+    (root / "cosign.pub").write_text(keys.public("ours"))
+    supply.write_settings(root, {"key": "cosign.pub"})
+    released.context = Context(root)
+    return keys
+
+
+def test_signature_provenance_and_sbom_are_verified(released: Released, signer: supply.Keys, tmp_path: Path) -> None:
+    prove(released, released.git("rev-parse", "HEAD~1"))
+    chain = followed(released, "staging", tmp_path, pod(released))
+    assert held(chain) == {**SOUND, "signature": True}
+    assert signature(chain).value == "cosign.pub"
+
+
+def test_unsigned_image_breaks_the_chain_where_the_settings_name_a_signer(
+    released: Released, signer: supply.Keys, tmp_path: Path
+) -> None:
+    chain = followed(released, "staging", tmp_path, pod(released))
+    assert signature(chain).proof.startswith("unsigned: ")
+    assert not chain.holds
+
+
+def test_provenance_of_another_commit_than_the_release_names_breaks_the_chain(
+    released: Released, signer: supply.Keys, tmp_path: Path
+) -> None:
+    prove(released, "0" * 40)
+    found = signature(followed(released, "staging", tmp_path, pod(released)))
+    assert found.holds is False
+    assert found.proof.startswith(f"provenance: names commit {'0' * 40}, expected ")
+
+
+def test_signature_is_an_open_link_where_there_is_no_cosign(
+    released: Released, signer: supply.Keys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLIGHTLINE_CACHE", str(tmp_path / "empty"))
+    monkeypatch.setenv("PATH", str(Path(shutil.which("git") or "").parent))
+    found = signature(followed(released, "staging", tmp_path, pod(released)))
+    assert found.holds is None
+    assert "flightline tools build cosign" in found.proof
 
 
 def test_pod_that_runs_something_else_breaks_the_chain(released: Released, tmp_path: Path) -> None:
