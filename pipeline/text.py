@@ -8,23 +8,31 @@ from typing import Any, TypeAlias
 
 Cell: TypeAlias = str | float | int | None
 
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co"})
 MISSING = "\N{EN DASH}"
-_AUTOLINK = re.compile(r"([@#$])(?=\w)|(?<=\w)(://)|\b(www)(\.)", re.IGNORECASE)
+_AUTOLINK = re.compile(r"([@#](?=\w)|\$|!(?=\d)|\bGH-(?=\d)|\[(?=\[))|(?<=\w)(://)|(?<![^\W_])(www)(\.)", re.IGNORECASE)
 _SPECIAL = re.compile(r"([\\`*|~]|\](?=[(\[:]))")
+# Where a line may begin with it: a heading, a list, a rule; a number only before its dot or bracket.
+_BLOCK = re.compile(r"^(?:(?=#+(?:\s|$)|[-+](?:[\s-]|$)|=)|(\d{1,9})(?=[.)](?:\s|$)))")
+_DIRECTIVE = re.compile(r"\[([^\]]*\b(?:skip|no)\b[^\]]*)\]", re.IGNORECASE)
+_ACTED_ON = re.compile(r"[@#!](?=\w)|\bGH(?=-\d)|://(?=\S)|\bwww(?=\.)", re.IGNORECASE)
 _LOOSE_UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 
 
 def plain(text: object) -> str:
     """Any value as one line without control, escape or direction characters: safe to print."""
     spaced = re.sub(r"\s+", " ", str(text)).strip()
-    return "".join(one for one in spaced if unicodedata.category(one) not in {"Cc", "Cf", "Cs", "Co"})
+    return "".join(one for one in spaced if unicodedata.category(one) not in _HIDDEN)
 
 
 def markdown(text: object) -> str:
-    """Text that came from data as Markdown that shows it literally: no markup, HTML, table cell, mention or link."""
+    """Text that came from data as Markdown that shows it literally, wherever on a line it stands.
+
+    No markup, HTML, table cell, mention, reference or link comes of it, on GitHub or on Gitea.
+    """
     safe = plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     safe = _LOOSE_UNDERSCORE.sub(r"\\_", _SPECIAL.sub(r"\\\1", safe))
-    return _AUTOLINK.sub(_broken, safe)
+    return _AUTOLINK.sub(_broken, _BLOCK.sub(lambda match: f"{match[1] or ''}\\", safe))
 
 
 def _broken(match: re.Match[str]) -> str:
@@ -33,6 +41,34 @@ def _broken(match: re.Match[str]) -> str:
     if mark:
         return f"{mark}<!-- -->"
     return ":<!-- -->//" if scheme else f"{host}<!-- -->{dot}"
+
+
+def fenced(text: str, language: str = "") -> str:
+    """Lines as a code block of Markdown which nothing in them can end."""
+    lines = [plain_line(line) for line in text.splitlines()]
+    longest = max((len(run) for line in lines for run in re.findall("`+", line)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return "\n".join([f"{fence}{language}", *lines, fence])
+
+
+def plain_line(line: str) -> str:
+    """A line with its spaces as they are, without control, escape or direction characters."""
+    kept = line.expandtabs(4)
+    return "".join(one for one in kept if unicodedata.category(one) not in _HIDDEN)
+
+
+def said(text: object, most: int = 300) -> str:
+    """Foreign text for a commit's message: one line in which a forge finds no directive, mention, reference or link.
+
+    `[skip ci]` would keep the checks of the commit from running.
+    """
+    spaced = _ACTED_ON.sub(lambda match: f"{match[0]} ", plain(text))
+    return clipped(_DIRECTIVE.sub(r"(\1)", spaced), most)
+
+
+def clipped(text: str, most: int) -> str:
+    """The text, or as much of it as fits with an ellipsis."""
+    return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
 
 
 def number(value: float | None) -> str:

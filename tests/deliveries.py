@@ -210,7 +210,7 @@ def put(store: Path, name: str, content: bytes) -> None:
 def sources(environments: tuple[str, ...]) -> dict[str, str]:
     """The few files that delivery reads."""
     settings = read_settings(PROJECT).model_copy(update={"registry": REGISTRY, "environments": environments})
-    lines = [f"{name} = {json.dumps(value)}" for name, value in settings.model_dump().items()]
+    lines = [f"{name} = {json.dumps(value)}" for name, value in settings.model_dump(exclude={"signing"}).items()]
     overlays = {f"k8s/overlays/{env}/kustomization.yaml": overlay(env) for env in environments}
     return {
         "pyproject.toml": "\n".join(["[tool.flightline]", *lines, ""]),

@@ -4,20 +4,21 @@ import datetime
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from pipeline import builders, image, paths
+from pipeline import builders, paths
 from pipeline.config import Settings, read_settings
-from pipeline.context import Context
 from pipeline.delivery.git import Repository
 from pipeline.delivery.identity import identity
 from pipeline.delivery.models import Code, DeliveryError, Expects, Judged, Release
 from pipeline.delivery.render import Values
 from pipeline.dvcfiles import dvc_hash
 from pipeline.verdict import Decision, Verdict
-from serving import bundle
+
+if TYPE_CHECKING:
+    from pipeline.context import Context  # it imports the model, which takes seconds
 
 BASE_LABEL = "org.opencontainers.image.base.digest"
 LOCK = "dvc.lock"
@@ -52,11 +53,13 @@ class Candidate:
         )
 
 
-def gather(context: Context, repository: Repository, source: str, tree: Path, reference: str) -> Candidate:
+def gather(context: "Context", repository: Repository, source: str, tree: Path, reference: str) -> Candidate:
     """Check bundle, verdict and image against the commit `source`, whose files are in `tree`.
 
     Raises DeliveryError, ImageError, BundleError, TableError.
     """
+    from serving import bundle
+
     settings, folder = read_settings(tree), context.root / paths.BUNDLE
     out = locked(repository, source)
     _check_bundle(folder, out, source)
@@ -95,6 +98,8 @@ def bundle_dvc(out: dict[str, Any]) -> bytes:
 
 
 def _check_bundle(folder: Path, out: dict[str, Any], source: str) -> None:
+    from serving import bundle
+
     bundle.check_files(folder)
     if (found := dvc_hash(folder)) != out["md5"]:
         raise DeliveryError(
@@ -105,6 +110,8 @@ def _check_bundle(folder: Path, out: dict[str, Any], source: str) -> None:
 
 def held_in(reference: str, version: str, tree: Path, settings: Settings) -> tuple[Code, str]:
     """The code image and digest of an image by digest that holds this bundle on these sources' code."""
+    from pipeline import image
+
     place = image.locate(reference)
     if not place.digest:
         raise DeliveryError(f"{reference}: a release names an image by digest; add @sha256:... of that image")
@@ -132,7 +139,7 @@ def inputs(tree: Path, base: str) -> str:
     return builders.inputs(tree, builders.Base("", base))
 
 
-def judged(context: Context, version: str) -> Judged:
+def judged(context: "Context", version: str) -> Judged:
     """The verdict on this bundle, if it lets it through. Raises DeliveryError, TableError."""
     from pipeline.gate import read_verdict
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from pipeline import paths
 from pipeline.config import Frozen, read_settings
-from pipeline.context import Context
-from pipeline.delivery import order
+from pipeline.delivery import freeze, order
 from pipeline.delivery.candidate import bundle_dvc, locked, values
-from pipeline.delivery.git import Repository
+from pipeline.delivery.git import FILE, FOLDER, Checkout, Repository
 from pipeline.delivery.history import BUNDLE, FILES, HELD, MANIFESTS, RELEASE, folder, timeline
 from pipeline.delivery.identity import identity
 from pipeline.delivery.models import DeliveryError, Hold, Release, read_holds, read_release
+from pipeline.delivery.proofs import Proofs, check_carried
 from pipeline.delivery.render import render
 
 KEEP = ".gitkeep"
@@ -34,10 +34,18 @@ class Finding(Frozen):
         return f"{self.path}: {self.problem}"
 
 
-def check_releases(context: Context) -> tuple[Finding, ...]:
-    """Compare every environment's folder of this work tree with a rendering anew. Raises GitError."""
-    repository = Repository.of(context)
-    return tuple(one for env in context.settings.environments for one in _check_folder(context.root, repository, env))
+def check_releases(context: Checkout) -> tuple[Finding, ...]:
+    """Compare every environment's folder of this work tree with a rendering anew, and read the freeze.
+
+    Raises GitError.
+    """
+    repository, known = Repository.of(context), context.settings.environments
+    folders = tuple(one for env in known for one in _check_folder(context.root, repository, env))
+    try:
+        freeze.check(context.root, known)
+    except DeliveryError as error:
+        return (*folders, Finding(path=freeze.FREEZE.as_posix(), problem=str(error)))
+    return folders
 
 
 def _check_folder(root: Path, repository: Repository, env: str) -> Iterator[Finding]:
@@ -129,32 +137,33 @@ class _Side:
         return tuple(self.files.get(name) for name in FILES)
 
 
-def check_change(context: Context, base: str, head: str, *, prepared: bool = False) -> tuple[Finding, ...]:
-    """What a change from `base` to `head` may not do to k8s/releases/. Raises GitError.
+def check_change(context: Checkout, base: str, head: str, proofs: Proofs | None = None) -> tuple[Finding, ...]:
+    """What a change from `base` to `head` may not do to k8s/releases/. Raises GitError, UnavailableError, ImageError.
 
-    `prepared` says that a machine made it: then a new release is accepted too, if it is what its source renders to, and
-    main as it is at `base` lets the verbs make it still.
+    A new release is accepted where its content proves that a verb made it: it is what its source renders to, main as it
+    is at `base` lets the verb make it still, and a promotion is what the environment before has on main. `proofs` ask
+    registry and DVC remote for the rest; without them that stays open.
     """
     repository = Repository.of(context)
     before, after = (repository.text("rev-parse", "--verify", f"{one}^{{commit}}") for one in (base, head))
-    span = _Span(repository, before, repository.text("merge-base", before, after), after, prepared)
+    span = _Span(repository, before, repository.text("merge-base", before, after), after, proofs)
     folders = [
         one
         for env in _environments(repository, context, span.ancestor, after)
         for one in _check_change(span, env, _before(context, env))
     ]
-    return (*_check_line(span), *folders)
+    return (*_check_line(span), *_check_kinds(span), *folders)
 
 
 @dataclass(frozen=True)
 class _Span:
-    """What a change goes from and to; `ancestor` is where it left main, `prepared` whether a machine made it."""
+    """What a change goes from and to; `ancestor` is where it left main."""
 
     repository: Repository
     base: str
     ancestor: str
     head: str
-    prepared: bool
+    proofs: Proofs | None
 
 
 def _check_line(span: _Span) -> Iterator[Finding]:
@@ -168,14 +177,22 @@ def _check_line(span: _Span) -> Iterator[Finding]:
         )
 
 
-def _before(context: Context, env: str) -> tuple[str, ...]:
+def _check_kinds(span: _Span) -> Iterator[Finding]:
+    """A link or a submodule has no files for git, yet Argo CD follows it."""
+    before, after = (span.repository.modes(one, paths.RELEASES.as_posix()) for one in (span.ancestor, span.head))
+    for path, mode in after.items():
+        if mode not in {FILE, FOLDER, before.get(path)}:
+            yield Finding(path=path, problem=f"has git's mode {mode}; only plain files ({FILE}) belong there")
+
+
+def _before(context: Checkout, env: str) -> tuple[str, ...]:
     """The environment that a release goes through before this one."""
     known = context.settings.environments
     at = known.index(env) if env in known else 0
     return known[at - 1 : at] if at else ()
 
 
-def _environments(repository: Repository, context: Context, *commits: str) -> list[str]:
+def _environments(repository: Repository, context: Checkout, *commits: str) -> list[str]:
     """Those of the settings and whatever else has a folder: a fork's settings may have lost one."""
     listed = {
         path.rpartition("/")[2]
@@ -193,8 +210,10 @@ def _check_change(span: _Span, env: str, through: tuple[str, ...]) -> Iterator[F
         before, after = (_side(repository, env, commit) for commit in (span.ancestor, span.head))
         check_names(repository, env, after.files)
         check_holds(before.holds, after.holds)
-        if before.release != after.release and not _was_released(repository, env, span.base, after):
-            _check_new(span, after, env, through)
+        if before.release != after.release:
+            _check_not_held(env, after)
+            if not _was_released(repository, env, span.base, after):
+                _check_new(span, after, env, through)
     except DeliveryError as error:
         yield Finding(path=folder(env), problem=str(error))
 
@@ -231,18 +250,42 @@ def check_holds(before: Mapping[str, Hold], after: Mapping[str, Hold]) -> None:
             )
 
 
+def _check_not_held(env: str, after: _Side) -> None:
+    """Raise DeliveryError where a release comes back that a line beside it still holds."""
+    if (text := after.files.get(RELEASE)) is None:
+        return
+    line = after.holds.get(read_release(text, f"{folder(env)}/{RELEASE}").identity)
+    if line is not None and line.permitted is None:
+        raise DeliveryError(
+            f"{RELEASE}: identity {line.identity[:12]} is held since {line.date}: {line.reason}; `flightline unhold "
+            f"--env {env} {line.identity[:12]} --reason ...` lets it go, on record"
+        )
+
+
 def _check_new(span: _Span, after: _Side, env: str, through: tuple[str, ...]) -> None:
+    """Raise DeliveryError unless the content proves that a verb made this release, and would make it still."""
     repository, base = span.repository, span.base
-    if not span.prepared:
-        raise DeliveryError(f"this is no release that {repository.branch} had; {_MAY}")
     release = read_release(after.files[RELEASE], f"{folder(env)}/{RELEASE}")
+    for earlier in through:
+        check_carried(repository, base, earlier, release, after.files[BUNDLE])
     if not repository.contains(base, release.source):
         raise DeliveryError(
             f"{RELEASE}: source {release.source[:12]} is not on {repository.branch}; release from there"
         )
     with repository.exported(release.source) as tree:
-        check_release(repository, tree, env, after.files)
+        try:
+            check_release(repository, tree, env, after.files)
+        except DeliveryError as error:
+            raise DeliveryError(f"{error}; {_MAY}") from error
+        _check_allowed(span, release, env, through)
+        if span.proofs is not None:
+            span.proofs.check(repository, base, span.head, release, tree if not through else None)
+
+
+def _check_allowed(span: _Span, release: Release, env: str, through: tuple[str, ...]) -> None:
+    repository, base = span.repository, span.base
     lines = tuple(timeline(repository, base, one) for one in (env, *through))
     overtaken = order.newer(repository, lines[0], release.source)
-    if why := order.refusal(release.identity, release.source, lines, overtaken):
+    why = order.refusal(release.identity, release.source, lines, overtaken) or freeze.refusal(repository, base, env)
+    if why:
         raise DeliveryError(why)

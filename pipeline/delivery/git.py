@@ -10,13 +10,42 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Protocol
 
-from pipeline.context import Context
+from pipeline.config import Settings, read_settings
+from pipeline.delivery import token
 from pipeline.errors import GitError
 
 REMOTE = "origin"
-_FILE, _GONE = "100644", f"0 {'0' * 40}"
+FILE, FOLDER = "100644", "040000"
+_GONE = f"0 {'0' * 40}"
+_WHOLE = "run `git fetch --unshallow`, or give actions/checkout `fetch-depth: 0`"
+
+
+class Checkout(Protocol):
+    """What is asked of a checkout here: where it is, and `[tool.flightline]` of it. A Context is one."""
+
+    @property
+    def root(self) -> Path:
+        """The top of the work tree."""
+
+    @property
+    def settings(self) -> Settings:
+        """`[tool.flightline]`. Raises ConfigError."""
+
+
+@dataclass(frozen=True)
+class Here:
+    """A checkout without its model, which takes seconds to import."""
+
+    root: Path
+
+    @cached_property
+    def settings(self) -> Settings:
+        """`[tool.flightline]` of pyproject.toml. Raises ConfigError."""
+        return read_settings(self.root)
 
 
 @dataclass(frozen=True)
@@ -28,18 +57,30 @@ class Repository:
     name: str
 
     @classmethod
-    def of(cls, context: Context) -> "Repository":
-        """The context's. Raises GitError where the clone lacks main's history."""
+    def of(cls, context: Checkout) -> "Repository":
+        """The checkout's. Raises GitError where the clone lacks main's history."""
         found = cls(context.root, context.settings.branch, context.settings.name)
         if found.text("rev-parse", "--is-shallow-repository") == "true":
-            raise GitError("this clone has only part of main's history; run `git fetch --unshallow`")
+            raise GitError(f"this clone has only part of main's history; {_WHOLE}")
         return found
+
+    @cached_property
+    def _access(self) -> token.Access:
+        """What the remote is told of who asks; for every command: a partial clone fetches files as they are read."""
+        return token.access(os.environ, self._addresses)
+
+    def _addresses(self) -> list[str]:
+        """Where the remote is fetched from and pushed to."""
+        words = ["git", "remote", "get-url", "--all"]
+        both = [[*words, REMOTE], [*words, "--push", REMOTE]]
+        done = [subprocess.run(one, cwd=self.root, capture_output=True, text=True, check=False) for one in both]
+        return [line for one in done for line in one.stdout.splitlines()]
 
     def run(
         self, *words: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[bytes]:
         """A git command, whatever it exits with."""
-        settings = {**os.environ, **(environment or {})}
+        settings = {**os.environ, **self._access.environment, **(environment or {})}
         return subprocess.run(
             ["git", *words], cwd=self.root, input=stdin, env=settings, capture_output=True, check=False
         )
@@ -48,7 +89,7 @@ class Repository:
         """What a git command prints. Raises GitError."""
         done = self.run(*words, stdin=stdin, environment=environment)
         if done.returncode:
-            raise GitError(f"`git {words[0]}` failed: {_said(done)}")
+            raise GitError(f"`git {words[0]}` failed: {self._said(done)}")
         return done.stdout
 
     def text(self, *words: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None) -> str:
@@ -88,7 +129,7 @@ class Repository:
             return False
         done = self.run("merge-base", "--is-ancestor", ancestor, descendant)
         if done.returncode > 1:
-            raise GitError(f"`git merge-base` failed: {_said(done)}")
+            raise GitError(f"`git merge-base` failed: {self._said(done)}")
         return done.returncode == 0
 
     def beside(self, source: str, others: Iterable[str]) -> str | None:
@@ -109,11 +150,12 @@ class Repository:
         return [*_batch(listed)]
 
     def files(self, commit: str, folder: str) -> dict[str, bytes]:
-        """Every file below a folder at a commit, by its path from there."""
-        listed = self.raw("ls-tree", "-r", "-z", "--name-only", commit, "--", f"{folder}/").decode()
-        paths = [path for path in listed.split("\0") if path]
-        blobs = self.blobs([f"{commit}:{path}" for path in paths])
-        return {path[len(folder) + 1 :]: blob for path, blob in zip(paths, blobs, strict=True) if blob is not None}
+        """Every file below a folder at a commit, by its path from there, which may hold any character."""
+        listed = self.raw("ls-tree", "-r", "-z", commit, "--", f"{folder}/").decode(errors="replace")
+        entries = [line.split("\t", 1) for line in listed.split("\0") if line]
+        blobs = self.blobs([said.split()[2] for said, _ in entries])
+        pairs = zip((path for _, path in entries), blobs, strict=True)
+        return {path[len(folder) + 1 :]: blob for path, blob in pairs if blob is not None}
 
     def tree(self, commit: str, folder: str) -> str | None:
         """What git calls a folder at a commit; None where there is none."""
@@ -130,6 +172,28 @@ class Repository:
                 source.extractall(tree, filter="data")
             yield tree
 
+    def changed(self, before: str, after: str, paths: Sequence[str] = ()) -> list[str]:
+        """Paths that differ between two commits, among those that git's pathspecs name (all of them for none)."""
+        listed = self.raw("diff", "--name-only", "--no-renames", "-z", before, after, "--", *paths).decode(
+            errors="replace"
+        )
+        return [path for path in listed.split("\0") if path]
+
+    def modes(self, commit: str, folder: str) -> dict[str, str]:
+        """Git's mode of a folder at a commit, of those it is in and of all below it: 100644 is a plain file."""
+        above = [one.as_posix() for one in PurePosixPath(folder).parents if one.name]
+        listed = self.raw("ls-tree", "-r", "-t", "-z", commit, "--", folder)
+        listed += self.raw("ls-tree", "-z", commit, "--", *above) if above else b""
+        lines = [line.split("\t", 1) for line in listed.decode(errors="replace").split("\0") if line]
+        return {path: said.split()[0] for said, path in lines}
+
+    def common(self, one: str, other: str) -> str | None:
+        """The newest commit that both build on; None where there is none. Raises GitError."""
+        done = self.run("merge-base", one, other)
+        if done.returncode > 1:
+            raise GitError(f"`git merge-base` failed: {self._said(done)}; {_WHOLE}")
+        return done.stdout.decode().strip() or None
+
     def commit(self, parent: str, files: Mapping[str, bytes | None], message: str) -> str:
         """A commit on `parent` that writes these paths (None removes one), made in an index of its own."""
         with tempfile.TemporaryDirectory(prefix="flightline-") as scratch:
@@ -141,7 +205,7 @@ class Repository:
             return self.text("commit-tree", tree, "-p", parent, stdin=message.encode(), environment=environment)
 
     def _entry(self, data: bytes | None) -> str:
-        return _GONE if data is None else f"{_FILE} {self.text('hash-object', '-w', '--stdin', stdin=data)}"
+        return _GONE if data is None else f"{FILE} {self.text('hash-object', '-w', '--stdin', stdin=data)}"
 
     def _author(self) -> dict[str, str]:
         """Who commits: whoever git is configured for, else the project, as on a runner."""
@@ -166,7 +230,13 @@ class Repository:
         """
         lease = (f"--force-with-lease=refs/heads/{branch}:{expected or ''}",) if replace else ()
         done = self.run("push", "--quiet", *lease, REMOTE, f"{commit}:refs/heads/{branch}")
-        return _said(done) if done.returncode else None
+        return self._said(done) if done.returncode else None
+
+    def _said(self, done: subprocess.CompletedProcess[bytes]) -> str:
+        """The lines of git's complaint that say why; advice is left out, and so is the token."""
+        lines = [line.strip() for line in done.stderr.decode(errors="replace").splitlines()]
+        told = [line for line in lines if line and not line.startswith("hint:")]
+        return self._access.hidden("; ".join(told[:3])) or "it said nothing"
 
     def diff(self, before: str, after: str) -> str:
         """What a commit changes, for people."""
@@ -185,10 +255,3 @@ def _batch(listed: bytes) -> Iterator[bytes | None]:
             size = int(line.rpartition(b" ")[2])
             yield listed[at : at + size]
             at += size + 1
-
-
-def _said(done: subprocess.CompletedProcess[bytes]) -> str:
-    """The lines of git's complaint that say why; advice is left out."""
-    lines = [line.strip() for line in done.stderr.decode(errors="replace").splitlines()]
-    told = [line for line in lines if line and not line.startswith("hint:")]
-    return "; ".join(told[:3]) or "it said nothing"

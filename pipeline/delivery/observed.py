@@ -186,6 +186,12 @@ def _results(analyses: Iterable[Analysis]) -> str:
     return "; ".join(said)
 
 
+def analyses_of(found: Objects) -> tuple[Analysis, ...]:
+    """The newest analysis of each kind for the version that rolls out, or that did and is stable now."""
+    status = (found.rollout or {}).get("status", {})
+    return tuple(_analyses(found.analyses, str(status.get("currentPodHash", ""))))
+
+
 def _analyses(runs: Iterable[Json], pod_hash: str) -> Iterator[Analysis]:
     """The newest analysis of each kind for the pods that roll out."""
     newest: dict[str, Json] = {}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline import paths, production
 from pipeline.context import Context
-from pipeline.delivery import order, words
+from pipeline.delivery import freeze, order, words
 from pipeline.delivery.candidate import values
 from pipeline.delivery.checks import check_release
 from pipeline.delivery.git import Repository
@@ -59,7 +59,11 @@ class Promoting:
         if origin.release is None:
             return Settled("nothing", f"{self.before} has no release yet; `flightline release` makes one")
         newer = order.newer(self.repository, target, origin.release.source)
-        return decide(origin.release, origin, target, newer) or self._change(main, origin.release, target)
+        return (
+            decide(origin.release, origin, target, newer)
+            or freeze.settled(self.repository, main, self.env, origin.release.identity)
+            or self._change(main, origin.release, target)
+        )
 
     def _change(self, main: str, release: Release, target: Timeline) -> Change:
         files = self.repository.files(main, folder(self.before))
@@ -74,7 +78,7 @@ class Promoting:
             version=promoted.version,
             files={MANIFESTS: rendered, RELEASE: write_release(promoted), BUNDLE: files[BUNDLE]},
             message=words.released("promote", promoted, target.release),
-            branch=f"promote/{promoted.identity[:12]}",
+            branch=branch_of(promoted.identity),
         )
 
     def _expects(self, main: str, target: Timeline) -> Expects:
@@ -90,6 +94,11 @@ class Promoting:
         else:
             with production.lent(self.context, main, self.before) as lent:
                 yield lent
+
+
+def branch_of(identity: str) -> str:
+    """The branch that promotes an identity."""
+    return f"promote/{identity[:12]}"
 
 
 def decide(release: Release, origin: Timeline, target: Timeline, newer: str | None) -> Settled | None:

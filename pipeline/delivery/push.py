@@ -40,7 +40,11 @@ class Settled:
 
 @dataclass(frozen=True)
 class Change:
-    """What one commit writes in an environment's folder (None removes a file), and what it is called."""
+    """What one commit writes in an environment's folder (None removes a file), and what it is called.
+
+    With `scope`, the path that is all it may touch, files are named from the top of the repository and `env` is "".
+    `trailer` is the line of the message by which a branch is known as ours.
+    """
 
     env: str
     identity: str
@@ -48,6 +52,13 @@ class Change:
     files: Mapping[str, bytes | None]
     message: str
     branch: str
+    scope: str = ""
+    trailer: str = "Identity"
+
+    @property
+    def place(self) -> str:
+        """The folder or file that it may touch."""
+        return self.scope or folder(self.env)
 
 
 Decision = Settled | Change
@@ -55,7 +66,10 @@ Plan = Callable[[str], Decision]
 
 
 class Outcome(Frozen):
-    """What came of it. `commit` and `branch` are those pushed; `diff` is given for a dry run."""
+    """What came of it. `commit` and `branch` are those pushed; `diff` is given for a dry run.
+
+    `environment` is "" for what concerns none; `pull_request` is the address of the one that asks for the branch.
+    """
 
     outcome: Ending
     environment: str
@@ -65,6 +79,7 @@ class Outcome(Frozen):
     commit: str | None = None
     branch: str | None = None
     diff: str | None = None
+    pull_request: str | None = None
 
     @property
     def exit_code(self) -> int:
@@ -74,7 +89,8 @@ class Outcome(Frozen):
     @property
     def text(self) -> str:
         """For people."""
-        return f"{self.outcome}: {self.reason}" + (f"\n\n{self.diff}" if self.diff else "")
+        where = f" ({self.pull_request})" if self.pull_request else ""
+        return f"{self.outcome}: {self.reason}{where}" + (f"\n\n{self.diff}" if self.diff else "")
 
 
 def deliver(repository: Repository, env: str, plan: Plan, how: How, say: Say) -> Outcome:
@@ -82,10 +98,10 @@ def deliver(repository: Repository, env: str, plan: Plan, how: How, say: Say) ->
 
     Raises DeliveryError for a branch that is not to be written, GitError, UnavailableError.
     """
-    unmoved = 0
+    unmoved, about = 0, env or repository.branch
     _check_branch(repository, how)
     for attempt in range(ATTEMPTS):
-        say(f"{env}: reading {repository.branch}")
+        say(f"{about}: reading {repository.branch}")
         main = repository.fetch()
         decided = plan(main)
         if isinstance(decided, Settled):
@@ -93,7 +109,7 @@ def deliver(repository: Repository, env: str, plan: Plan, how: How, say: Say) ->
         commit = repository.commit(main, paths_of(decided), decided.message)
         if how.dry_run or not how.push:
             return _beside(repository, decided, main, commit, how)
-        say(f"{env}: pushing {commit[:12]}")
+        say(f"{about}: pushing {commit[:12]}")
         said = repository.push(commit, repository.branch)
         if said is None:
             return _ended("pushed", decided, commit, repository.branch)
@@ -108,7 +124,7 @@ def deliver(repository: Repository, env: str, plan: Plan, how: How, say: Say) ->
 
 def paths_of(change: Change) -> dict[str, bytes | None]:
     """The change's files by their path in the repository."""
-    return {f"{folder(change.env)}/{name}": data for name, data in change.files.items()}
+    return {name if change.scope else f"{change.place}/{name}": data for name, data in change.files.items()}
 
 
 def _beside(repository: Repository, change: Change, main: str, commit: str, how: How) -> Outcome:
@@ -132,31 +148,30 @@ def _prepare(repository: Repository, change: Change, main: str, commit: str, bra
     tip = repository.tip(branch)
     if tip is not None:
         repository.bring(branch)
-        if _says_the_same(repository, change.env, main, commit, tip):
+        if _says_the_same(repository, change.place, main, commit, tip):
             return _ended("prepared", change, tip, branch)
-        _check_ours(repository, change.env, main, branch, tip)
+        _check_ours(repository, change, main, branch, tip)
     said = repository.push(commit, branch, tip, replace=True)
     if said is not None and repository.tip(branch) != commit:
         raise GitError(f"branch {branch} takes no push: {said}; if somebody else just prepared it, run this again")
     return _ended("prepared", change, commit, branch)
 
 
-def _says_the_same(repository: Repository, env: str, main: str, commit: str, tip: str) -> bool:
+def _says_the_same(repository: Repository, where: str, main: str, commit: str, tip: str) -> bool:
     """Whether the branch would still merge to exactly what this commit makes."""
     base = repository.text("merge-base", tip, main)
-    where = folder(env)
     unmoved = repository.tree(base, where) == repository.tree(main, where)
     return unmoved and repository.tree(tip, where) == repository.tree(commit, where)
 
 
-def _check_ours(repository: Repository, env: str, main: str, branch: str, tip: str) -> None:
-    """Raise DeliveryError where replacing the branch would lose anything but what we prepared for this environment."""
-    ours = repository.text("show", "--no-patch", "--format=%(trailers:key=Identity,valueonly)", tip)
-    changed = repository.text("diff", "--name-only", repository.text("merge-base", tip, main), tip).splitlines()
-    if not ours or any(not path.startswith(f"{folder(env)}/") for path in changed):
+def _check_ours(repository: Repository, change: Change, main: str, branch: str, tip: str) -> None:
+    """Raise DeliveryError where replacing the branch would lose anything but what we prepared for this place."""
+    ours = repository.text("show", "--no-patch", f"--format=%(trailers:key={change.trailer},valueonly)", tip)
+    changed = repository.changed(repository.text("merge-base", tip, main), tip)
+    if not ours or any(path != change.place and not path.startswith(f"{change.place}/") for path in changed):
         raise DeliveryError(
-            f"branch {branch} at {tip[:12]} has work that `flightline` did not prepare for {env}, and replacing it "
-            "would lose that; give another name with --branch, or delete the branch"
+            f"branch {branch} at {tip[:12]} has work that `flightline` did not prepare for {change.env or change.place}"
+            ", and replacing it would lose that; give another name with --branch, or delete the branch"
         )
 
 
@@ -171,8 +186,8 @@ def _outcome(
         outcome=ending,
         environment=change.env,
         reason=reason,
-        identity=change.identity,
-        version=change.version,
+        identity=change.identity or None,
+        version=change.version or None,
         commit=commit,
         branch=branch,
         diff=diff or None,

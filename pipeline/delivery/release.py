@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline import production
 from pipeline.context import Context
 from pipeline.delivery import candidate as candidates
-from pipeline.delivery import order, words
+from pipeline.delivery import freeze, order, words
 from pipeline.delivery.candidate import Candidate, values
 from pipeline.delivery.git import Repository
 from pipeline.delivery.history import BUNDLE, MANIFESTS, RELEASE, Timeline, timeline
@@ -83,7 +83,11 @@ class Releasing:
         if not self.repository.contains(main, source):
             raise DeliveryError(f"HEAD {source[:12]} is not on {self.repository.branch}; merge or push it there first")
         found = timeline(self.repository, main, self.env)
-        return decide(self.candidate, found, order.newer(self.repository, found, source)) or self._change(found, main)
+        return (
+            decide(self.candidate, found, order.newer(self.repository, found, source))
+            or freeze.settled(self.repository, main, self.env, self.candidate.identity)
+            or self._change(found, main)
+        )
 
     def _change(self, found: Timeline, main: str) -> Change:
         expects = self.expects.against(main, found)

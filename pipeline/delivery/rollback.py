@@ -69,8 +69,13 @@ class _GoingBack:
             version=release.version,
             files={**{name: there[name] for name in FILES}, HELD: write_holds(held_now(found.holds, line))},
             message=words.rolled_back(release, replaced, self.reason),
-            branch=f"rollback/{self.env}/{replaced.identity[:12]}",
+            branch=branch_of(self.env, replaced.identity),
         )
+
+
+def branch_of(env: str, identity: str) -> str:
+    """The branch that goes back from an identity."""
+    return f"rollback/{env}/{identity[:12]}"
 
 
 def aim(found: Timeline, to: str) -> Aim | Settled:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from pipeline import production
 from pipeline.context import Context
+from pipeline.delivery import freeze
 from pipeline.delivery.cluster import Cluster, ClusterError, Names, Objects, connect
 from pipeline.delivery.git import Repository
 from pipeline.delivery.history import timeline
@@ -16,6 +17,7 @@ from pipeline.errors import GitError
 def look(context: Context, environments: Sequence[str], kubernetes_context: str = "") -> Status:
     """Ask git and the cluster. What cannot be asked, or read, becomes a note."""
     repository, main, notes = main_of(context)
+    notes += freeze.notes(repository, main, environments) if repository and main else []
     asked: list[tuple[str, InGit | None, Objects | None]] = []
     cluster: Cluster | None = None
     try:

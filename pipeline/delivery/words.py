@@ -1,7 +1,7 @@
 """Commit messages of releases, rendered from release.yaml, and the trailers that programs read."""
 
 from pipeline.delivery.models import Release
-from pipeline.text import number, plain
+from pipeline.text import number, said
 
 SHORT = 12
 
@@ -15,7 +15,7 @@ def released(verb: str, release: Release, before: Release | None) -> str:
     lines = [
         f"{verb}({release.environment}): {release.version[:SHORT]} {replaces}",
         "",
-        f"Verdict: {release.verdict.decision}: {plain(release.verdict.reason)}",
+        f"Verdict: {release.verdict.decision}: {said(release.verdict.reason, 1000)}",
         *(f"{name}: {number(value)}" for name, value in release.metrics.items()),
         f"Expected of the canary's scores: distance {number(expects.ks)}, at most {number(expects.max_ks)}",
         "",
@@ -29,7 +29,7 @@ def rolled_back(release: Release, replaced: Release, reason: str) -> str:
     lines = [
         f"rollback({release.environment}): {release.version[:SHORT]} replaces {replaced.version[:SHORT]}",
         "",
-        plain(reason),
+        said(reason),
         "",
         f"Identity {replaced.identity[:SHORT]} is held until `flightline unhold` lets it go.",
         "",
@@ -41,7 +41,7 @@ def rolled_back(release: Release, replaced: Release, reason: str) -> str:
 
 def held(verb: str, env: str, identity: str, version: str, reason: str) -> str:
     """Of a hold or unhold."""
-    lines = [f"{verb}({env}): {version[:SHORT]}", "", plain(reason), "", f"Identity: {identity}"]
+    lines = [f"{verb}({env}): {version[:SHORT]}", "", said(reason), "", f"Identity: {identity}"]
     return "\n".join(lines) + "\n"
 
 

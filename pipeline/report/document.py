@@ -4,7 +4,7 @@ Nothing is computed here; every figure is one the gates wrote down.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -12,9 +12,10 @@ from pipeline.config import GateName
 from pipeline.report import figures
 from pipeline.report.figures import Chart, Forest, sentence
 from pipeline.report.words import GATES, QUESTIONS, RULES, meaning, short
-from pipeline.text import MISSING, column, interval, leaves, number, plain, setting
+from pipeline.text import MISSING, Cell, column, interval, leaves, number, plain, setting
 from pipeline.verdict import BundleRef, Check, Decision, GateResult, Table, Verdict
 
+LATENCY = "latency p95, ms"
 _RULE = {"kind": "split by", "column": "split by column", "share": "share held out"}
 _PAIR = re.compile(r"^(?P<what>.+), (?P<whose>candidate|production|reference)$")
 
@@ -154,33 +155,45 @@ def _outcome(verdict: Verdict) -> str:
     return f"{', '.join(part for part in parts if part)}{threshold}"
 
 
-def _headline(verdict: Verdict) -> Grid:
-    """Every figure that the gates measured on both, side by side."""
+@dataclass(frozen=True)
+class Pair:
+    """One figure of the candidate and of what it is held against; None where it was not measured."""
+
+    name: str
+    candidate: float | None
+    reference: float | None
+
+
+def pairs(verdict: Verdict) -> tuple[Pair, ...]:
+    """Every figure that the gates measured on both, in their order."""
     found: dict[str, dict[str, float | None]] = {}
     for check in (check for gate in verdict.gates for check in gate.checks):
         if (named := _PAIR.match(check.name)) is not None:
             whose = "candidate" if named["whose"] == "candidate" else "reference"
             found.setdefault(named["what"], {})[whose] = check.statistic
-    rows = [(plain(what), *_side_by_side(values)) for what, values in found.items()]
-    other = "Baseline" if verdict.rule == "first release" else "Production"
-    header = ("Held-out rows", "Candidate", other)
-    return Grid("Headline figures", header, (*rows, *_latency(verdict)), (False, True, True))
+    measured = (Pair(plain(what), one.get("candidate"), one.get("reference")) for what, one in found.items())
+    return (*measured, *_latency(verdict))
 
 
-def _side_by_side(values: Mapping[str, float | None]) -> tuple[str, str]:
-    candidate, reference = column([values.get("candidate"), values.get("reference")])
-    return candidate, reference
-
-
-def _latency(verdict: Verdict) -> Iterator[tuple[str, str, str]]:
+def _latency(verdict: Verdict) -> Iterator[Pair]:
     """The p95 of both servers, from the load gate's own table."""
     load = of_gate(verdict, "load")
     for table in load.tables if load else ():
         if {"server", "p95 ms"} <= set(table.columns):
             server, p95 = table.columns.index("server"), table.columns.index("p95 ms")
-            by_name = {row[server]: row[p95] for row in table.rows}
-            candidate, production = column([by_name.get("candidate"), by_name.get("production")])
-            yield "latency p95, ms", candidate, production
+            by_name = {row[server]: _figure(row[p95]) for row in table.rows}
+            yield Pair(LATENCY, by_name.get("candidate"), by_name.get("production"))
+
+
+def _figure(cell: Cell) -> float | None:
+    return float(cell) if isinstance(cell, int | float) else None
+
+
+def _headline(verdict: Verdict) -> Grid:
+    rows = [(one.name, *column([one.candidate, one.reference])) for one in pairs(verdict)]
+    other = "Baseline" if verdict.rule == "first release" else "Production"
+    header = ("Held-out rows", "Candidate", other)
+    return Grid("Headline figures", header, tuple(rows), (False, True, True))
 
 
 def _gates(verdict: Verdict) -> Grid:

@@ -30,7 +30,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Series:
-    """One curve of a picture; `role` is candidate, production or empty."""
+    """One curve of a picture; `role` is candidate, production, canary, stable or empty."""
 
     role: str
     curve: Curve

@@ -11,16 +11,16 @@ from pipeline.report.words import MARKS
 from pipeline.text import markdown
 
 
-def text(document: Document) -> str:
-    """`report.md`; pictures are named relative to it."""
-    return template("report.md.j2", _with_code, _escaped)(report=document, marks=MARKS)
+def text(document: Document, pictures: str = "svg") -> str:
+    """`report.md`; pictures are named relative to it, and `pictures` is how their names end."""
+    return template("report.md.j2", with_code, escaped)(report=document, marks=MARKS, ending=pictures)
 
 
-def _escaped(value: Any) -> Markup:
+def escaped(value: Any) -> Markup:
     """Escaped for Markdown first, so that Jinja's own escaping finds nothing left to do; what a macro made stays."""
     return value if isinstance(value, Markup) else Markup(markdown(value))  # noqa: S704 - this is the escaping
 
 
-def _with_code(text: str) -> Markup:
+def with_code(text: str) -> Markup:
     """Escaped, but for commands between backticks."""
     return Markup(re.sub(r"\\`([\w ./:=-]+)\\`", r"`\1`", markdown(text)))  # noqa: S704 - escaped first

@@ -1,6 +1,6 @@
-"""Draws the pictures of the report as SVG with matplotlib, the same bytes for the same figures.
+"""Draws the pictures of the report as SVG or PNG with matplotlib, the same bytes for the same figures.
 
-Text stays text. Every colour is one of `COLOURS`, so that a page can put its own scheme in their place (`themed`).
+In SVG text stays text, and every colour is one of `COLOURS`, so that a page can put its own scheme in their place.
 """
 
 import io
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from math import log10
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 from xml.sax.saxutils import quoteattr
 
 from pipeline.report.figures import Bar, Chart, Forest, Line, Series
@@ -29,8 +29,9 @@ COLOURS = {
     "grid": "#e3e8ed",
     "paper": "#ffffff",
 }
-_WIDTH = 5.0
+_WIDTH, _DOTS, _SHADES = 5.0, 144, 64
 _DASHES = {"candidate": "-", "production": (0, (5, 2))}
+_LIKE = {"canary": "candidate", "stable": "production"}
 _TAIL = (0.5, 0.9, 0.95, 0.99, 0.999)
 _SETTINGS: Any = {
     "svg.fonttype": "none",
@@ -65,13 +66,26 @@ _SETTINGS: Any = {
 
 def svg(figure: Chart | Forest) -> str:
     """One picture as an SVG document on a white ground."""
-    with _style():
-        drawn = _forest(figure) if isinstance(figure, Forest) else _chart(figure)
-        out = io.StringIO()
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Glyph .* missing")
-            drawn.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    out = io.StringIO()
+    _save(figure, out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return out.getvalue()
+
+
+def png(figure: Chart | Forest) -> bytes:
+    """The same picture in pixels, for where a forge shows no SVG: 720 wide, in few colours, so that it is small."""
+    from PIL import Image
+
+    drawn, out = io.BytesIO(), io.BytesIO()
+    _save(figure, drawn, format="png", dpi=_DOTS)
+    Image.open(drawn).convert("RGB").quantize(_SHADES, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
+    return out.getvalue()
+
+
+def _save(figure: Chart | Forest, out: IO[Any], **how: Any) -> None:
+    with _style(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        drawn = _forest(figure) if isinstance(figure, Forest) else _chart(figure)
+        drawn.savefig(out, **how)
 
 
 def themed(document: str, name: str, label: str) -> str:
@@ -126,10 +140,11 @@ def _chart(chart: Chart) -> "Figure":
 
 
 def _draw(axes: "Axes", chart: Chart, one: Series) -> None:
-    colour = COLOURS.get(one.role, COLOURS["ink"])
+    like = _LIKE.get(one.role, one.role)
+    colour = COLOURS.get(like, COLOURS["ink"])
     x = [_tail(value) for value in one.curve.x] if chart.x_scale == "tail" else list(one.curve.x)
     y, low, high = ([chart.y_factor * value for value in part] for part in (one.curve.y, one.curve.low, one.curve.high))
-    style: dict[str, Any] = {"color": colour, "linestyle": _DASHES.get(one.role, "-"), "label": one.role or None}
+    style: dict[str, Any] = {"color": colour, "linestyle": _DASHES.get(like, "-"), "label": one.role or None}
     if chart.style == "steps":
         axes.step(x, y, where="mid", **style)
         axes.fill_between(x, y, step="mid", color=colour, alpha=0.12, linewidth=0)

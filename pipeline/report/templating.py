@@ -8,7 +8,10 @@ from markupsafe import Markup
 
 
 def template(
-    name: str, code: Callable[[str], Markup], finalize: Callable[[Any], Any] | None = None
+    name: str,
+    code: Callable[[str], Markup],
+    finalize: Callable[[Any], Any] | None = None,
+    **filters: Callable[[object], Markup],
 ) -> "Callable[..., str]":
     """What renders a template of this package; its filter `code` shows commands between backticks as code."""
     environment = Environment(
@@ -20,5 +23,5 @@ def template(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["code"] = code
+    environment.filters.update(code=code, **filters)
     return environment.get_template(name).render

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config import ConfigError, Settings, read_yaml
+from pipeline.config import ConfigError, Settings, Signing, read_yaml
 from pipeline.delivery.render import IMAGE
+from pipeline.supply.cosign import identity_of
 from pipeline.validate.places import Place, replaced, scalars
 from pipeline.validate.results import Result, several
 
@@ -14,11 +15,17 @@ NAME = "settings"
 BASE = Path("k8s/base/kustomization.yaml")
 APPLICATIONS = Path("argocd/applications.yaml")
 OVERLAYS = Path("k8s/overlays")
+ADMISSION = Path("k8s/admission")
+BINDING, SIGNATURES = ADMISSION / "binding.yaml", ADMISSION / "policy-controller/clusterimagepolicy.yaml"
+WORKFLOW = Signing(
+    identity="{repository}/.github/workflows/deliver.yml@refs/heads/{branch}",
+    issuer="https://token.actions.githubusercontent.com",
+)
 _LABELS = ("app.kubernetes.io/name", "app.kubernetes.io/part-of")
 _NAMED = frozenset({"AppProject", "Application", "ApplicationSet"})
 _REFERENCES = frozenset(
     "canaryService stableService serviceAccountName templateName serviceName weightedTraefikServiceName httpRoute "
-    "project".split()
+    "project policyName".split()
 )
 _NAMELESS = frozenset({"", "Kustomization", "Component"})
 _PLATFORM = frozenset("argocd argo-rollouts monitoring gateway kube-system default".split())
@@ -42,9 +49,18 @@ class Disagreement:
         return f"{at}: found {self.place.value!r}, expected {self.expected!r} {fix}"
 
 
+def _keyless(settings: Settings) -> Signing:
+    """The workflow that signs; the template's own where a key does, since policy-controller is no use then."""
+    return settings.signing if settings.signing and settings.signing.identity else WORKFLOW
+
+
+def _subject(settings: Settings) -> str:
+    return identity_of(settings, _keyless(settings).identity)
+
+
 @dataclass(frozen=True)
 class Line:
-    """A value in a file that is not YAML: the group of the pattern."""
+    """A value that YAML does not name, wherever it stands in a file: the group of the pattern."""
 
     path: Path
     pattern: str
@@ -56,6 +72,13 @@ LINES = (
     Line(Path(".github/CODEOWNERS"), r"^\* (.+)$", "owners", lambda settings: " ".join(settings.owners)),
     Line(Path("SECURITY.md"), r"(\S+@\S+\.\w+)", "security_contact", lambda settings: settings.security_contact),
     Line(Path("Dockerfile"), r'image\.title="([^"]*)"', "name", lambda settings: settings.name),
+    Line(Path("argocd/notifications/configmap.yaml"), r'"ref" "([^"]*)"', "branch", lambda settings: settings.branch),
+    Line(ADMISSION / "policy.yaml", r"""expression: '"([^"]*)"'""", "registry", lambda settings: settings.registry),
+    Line(SIGNATURES, r"glob: (\S+)@sha256:", "registry", lambda settings: settings.registry),
+    Line(SIGNATURES, r"subject: (\S+)", "signing.identity", _subject),
+    Line(SIGNATURES, r"issuer: (\S+)", "signing.issuer", lambda settings: _keyless(settings).issuer),
+    Line(Path(".github/workflows/deliver.yml"), r"branches:\n +- (\S+)", "branch", lambda settings: settings.branch),
+    Line(Path(".github/workflows/security.yml"), r"branches:\n +- (\S+)", "branch", lambda settings: settings.branch),
 )
 
 
@@ -81,9 +104,9 @@ def _judged(root: Path, settings: Settings) -> Iterator[Place | Disagreement]:
         for place in scalars(path, (root / path).read_text()):
             yield from _judge(place, settings)
     for line in LINES:
-        place = _on_line(root, line)
         wanted = line.expected(settings)
-        yield place if place.value == wanted else Disagreement(place, line.setting, wanted)
+        for place in _on_lines(root, line):
+            yield place if place.value == wanted else Disagreement(place, line.setting, wanted)
 
 
 def _judge(place: Place, settings: Settings) -> Iterator[Place | Disagreement]:
@@ -109,7 +132,8 @@ def _label(settings: Settings, place: Place) -> str | None:
 def _namespace(settings: Settings, place: Place) -> str | None:
     """`NAME-ENVIRONMENT`: the overlay's own; elsewhere the one whose environment it names, or else the first."""
     whitelisted = place.keys[-2:] == ("clusterResourceWhitelist", "name")
-    if not (whitelisted or place.keys[-1:] == ("namespace",)) or place.value in _PLATFORM | {""}:
+    selected = place.path == BINDING and place.keys[-1:] == ("values",)
+    if not (whitelisted or selected or place.keys[-1:] == ("namespace",)) or place.value in _PLATFORM | {""}:
         return None
     if "{{ .environment }}" in place.value:
         return f"{settings.name}-{{{{ .environment }}}}"
@@ -147,17 +171,17 @@ def _manifests(root: Path) -> list[Path]:
     return [path for path in relative if path.parts[:2] != ("k8s", "releases")]
 
 
-def _on_line(root: Path, line: Line) -> Place:
+def _on_lines(root: Path, line: Line) -> list[Place]:
     text = (root / line.path).read_text()
-    match = re.search(line.pattern, text, re.MULTILINE)
-    if match is None:
+    matches = [*re.finditer(line.pattern, text, re.MULTILINE)]
+    if not matches:
         raise ConfigError(f"{line.path}: nothing like {line.pattern}, where `{line.setting}` belongs; write it there")
-    return Place(line.path, text.count("\n", 0, match.start(1)) + 1, match.span(1), match[1])
+    return [Place(line.path, text.count("\n", 0, one.start(1)) + 1, one.span(1), one[1]) for one in matches]
 
 
 def _line_changes(root: Path, line: Line, settings: Settings) -> dict[tuple[int, int], str]:
-    place, wanted = _on_line(root, line), line.expected(settings)
-    return {place.span: wanted} if place.value != wanted else {}
+    wanted = line.expected(settings)
+    return {place.span: wanted for place in _on_lines(root, line) if place.value != wanted}
 
 
 def _changes(root: Path, path: Path, settings: Settings, old: str) -> dict[tuple[int, int], str]:
@@ -199,13 +223,21 @@ def _rewrite(root: Path, path: Path, changes: Mapping[tuple[int, int], str]) -> 
     return bool(changes)
 
 
+def _selected(root: Path) -> list[str]:
+    """The namespaces that the admission policy is bound to."""
+    (expression,) = read_yaml(root / BINDING)["spec"]["matchResources"]["namespaceSelector"]["matchExpressions"]
+    found: list[str] = expression["values"]
+    return found
+
+
 def _environments(root: Path, settings: Settings) -> Iterator[str]:
-    """Overlays and Argo CD's list name the environments of the settings, no more and no fewer."""
+    """Overlays, Argo CD's list and the admission policy name the environments of the settings, no more and no fewer."""
     wanted = sorted(settings.environments)
     listed = read_yaml(root / APPLICATIONS)["spec"]["generators"][0]["list"]["elements"]
     for where, found in (
         (OVERLAYS, sorted(path.parent.name for path in (root / OVERLAYS).glob("*/kustomization.yaml"))),
         (APPLICATIONS, sorted(one["environment"] for one in listed)),
+        (BINDING, sorted(one.removeprefix(f"{settings.name}-") for one in _selected(root))),
     ):
         if found != wanted:
             names = ", ".join(found) or "none"

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests import deliveries
 from tests.checkouts import Checkout, checkout
+from tests.deliveries import Fork
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +35,22 @@ def copies(reproduced: Checkout, tmp_path: Path) -> Callable[[str], Checkout]:
 def _copied(made: Checkout, root: Path) -> Checkout:
     shutil.copytree(made.root, root, symlinks=True)
     return Checkout(root)
+
+
+@pytest.fixture(scope="session")
+def three_releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fork after three releases to staging. Not to be changed: take `three_released` for that."""
+    where = tmp_path_factory.mktemp("three-releases")
+    made = deliveries.fork(where)
+    for bias in (1.0, 2.0, 3.0):
+        made.released(bias)
+    return where
+
+
+@pytest.fixture
+def three_released(three_releases: Path, tmp_path: Path) -> Fork:
+    """A copy of that fork with a remote of its own."""
+    shutil.copytree(three_releases, tmp_path / "three", symlinks=True)
+    made = Fork(tmp_path / "three/clone", tmp_path / "three/remote.git")
+    made.git("remote", "set-url", "origin", str(made.remote))
+    return made

@@ -559,10 +559,9 @@ def test_rollback_hold_and_unhold_are_accepted(three: Fork) -> None:
         added("more.yaml", "kind: Secret\n"),
     ],
 )
-@pytest.mark.parametrize("prepared", [False, True])
-def test_anything_else_by_hand_is_refused(three: Fork, edit: Callable[[Fork], None], *, prepared: bool) -> None:
+def test_anything_else_by_hand_is_refused(three: Fork, edit: Callable[[Fork], None]) -> None:
     base, head = committed(three, edit)
-    assert findings(check_change(three.context, base, head, prepared=prepared))
+    assert findings(check_change(three.context, base, head))
 
 
 def test_line_of_the_held_list_cannot_be_removed_by_hand(three: Fork) -> None:
@@ -572,10 +571,9 @@ def test_line_of_the_held_list_cannot_be_removed_by_hand(three: Fork) -> None:
     assert "flightline unhold" in findings(check_change(three.context, base, head))
 
 
-def test_new_release_is_accepted_only_from_the_machine_that_prepared_it(three: Fork) -> None:
-    base, found = three.repository.fetch(), three.promote()
-    assert "flightline promote" in findings(check_change(three.context, base, str(found.commit)))
-    assert check_change(three.context, base, str(found.commit), prepared=True) == ()
+def test_promotion_is_accepted_for_what_it_holds_whatever_its_branch_is_called(three: Fork) -> None:
+    base, found = three.repository.fetch(), three.promote(How(branch="a-person-s/branch"))
+    assert check_change(three.context, base, str(found.commit)) == ()
 
 
 def test_prepared_release_that_was_overtaken_is_refused(three: Fork) -> None:
@@ -584,14 +582,14 @@ def test_prepared_release_that_was_overtaken_is_refused(three: Fork) -> None:
     old = three.release(How(branch="old"))
     three.released(5.0)
     base = three.repository.fetch()
-    assert "does not build" in findings(check_change(three.context, base, str(old.commit), prepared=True))
+    assert "does not build" in findings(check_change(three.context, base, str(old.commit)))
 
 
 def test_promotion_of_what_staging_has_held_since_is_refused(three: Fork) -> None:
     newest, found = identities(three)[-1], three.promote()
     hold(three.context, "staging", newest[:12], "drifts", PUSH, say)
     base = three.repository.fetch()
-    assert "held in staging" in findings(check_change(three.context, base, str(found.commit), prepared=True))
+    assert "held in staging" in findings(check_change(three.context, base, str(found.commit)))
 
 
 def test_prepared_release_stays_refused_once_the_newer_one_went_back(three: Fork) -> None:
@@ -601,7 +599,7 @@ def test_prepared_release_stays_refused_once_the_newer_one_went_back(three: Fork
     three.released(5.0)
     rollback(three.context, "staging", standing[:12], "slow", PUSH, say)
     base = three.repository.fetch()
-    assert "older run" in findings(check_change(three.context, base, str(old.commit), prepared=True))
+    assert "older run" in findings(check_change(three.context, base, str(old.commit)))
 
 
 def test_main_merged_into_a_branch_is_refused_since_it_would_hide_releases(three: Fork) -> None:

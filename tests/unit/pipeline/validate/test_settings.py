@@ -9,6 +9,8 @@ from pipeline.validate import settings as agreement
 from pipeline.validate.renders import Rendered
 from tests.unit.pipeline.validate.conftest import Edit
 
+SIGNATURES = str(agreement.SIGNATURES)
+
 
 def test_the_template_agrees_with_its_settings(tree: Path, settings: Settings) -> None:
     result = agreement.check(tree, settings)
@@ -38,6 +40,13 @@ def test_the_template_agrees_with_its_settings(tree: Path, settings: Settings) -
         ("k8s/base/rollout.yaml", "app.kubernetes.io/part-of: flightline", "app.kubernetes.io/part-of: other", "name"),
         (".github/CODEOWNERS", "@example/ml-platform", "@other/team", "owners"),
         ("SECURITY.md", "security@example.com", "me@other.org", "security_contact"),
+        ("k8s/admission/policy.yaml", "registry.example.com/flightline", "registry.example.com/other", "registry"),
+        ("k8s/admission/binding.yaml", "policyName: flightline-images", "policyName: other-images", "name"),
+        ("k8s/admission/binding.yaml", "- flightline-staging", "- other-staging", "name"),
+        (SIGNATURES, "glob: registry.example.com/flightline", "glob: registry.example.com/other", "registry"),
+        (SIGNATURES, "github.com/example/flightline/.github", "github.com/other/it/.github", "signing.identity"),
+        (SIGNATURES, "token.actions.githubusercontent.com", "token.example.com", "signing.issuer"),
+        ("argocd/notifications/configmap.yaml", '"ref" "main"', '"ref" "develop"', "branch"),
     ],
 )
 def test_a_foreign_value_is_named_with_file_line_and_what_is_expected(
@@ -55,7 +64,8 @@ def test_a_foreign_value_is_named_with_file_line_and_what_is_expected(
 def test_an_environment_without_an_overlay_or_a_line_for_argo_cd_is_named(tree: Path, settings: Settings) -> None:
     more = settings.model_copy(update={"environments": (*settings.environments, "canada")})
     failures = agreement.check(tree, more).failures
-    assert [one.partition(":")[0] for one in failures] == ["k8s/overlays", "argocd/applications.yaml"]
+    places = ["k8s/overlays", "argocd/applications.yaml", "k8s/admission/binding.yaml"]
+    assert [one.partition(":")[0] for one in failures] == places
 
 
 def test_a_fork_changes_its_settings_and_one_verb_does_the_rest(
@@ -63,6 +73,7 @@ def test_a_fork_changes_its_settings_and_one_verb_does_the_rest(
 ) -> None:
     for old, new in (
         ('name = "flightline"\ntitle', 'name = "harbour"\ntitle'),
+        ('branch = "main"', 'branch = "trunk"'),
         ("https://github.com/example/flightline", "https://git.example.org/port/harbour"),
         ("registry.example.com/flightline", "registry.example.org/port/harbour"),
         ("@example/ml-platform", "@port/pilots"),
@@ -114,3 +125,12 @@ def test_comments_and_quotes_survive(tree: Path, edit: Edit, settings: Settings)
     edit("k8s/base/rollout.yaml", "canaryService: flightline-canary", 'canaryService: "other-canary"  # ours')
     agreement.apply(tree, settings)
     assert 'canaryService: "flightline-canary"  # ours' in (tree / "k8s/base/rollout.yaml").read_text()
+
+
+def test_a_fork_that_signs_with_a_key_has_nothing_to_change_for_it(tree: Path, edit: Edit) -> None:
+    text = (tree / "pyproject.toml").read_text()
+    start = text.index("[tool.flightline.signing]")
+    section = text[start : text.index("\n\n", start)]
+    edit("pyproject.toml", section, '[tool.flightline.signing]\nkey = "cosign.pub"')
+    result = agreement.check(tree, read_settings(tree))
+    assert result.holds, result.failures
