@@ -89,9 +89,25 @@ cluster-status: $(VENV)/.dev ## Say what of the local cluster runs
 cluster-down: $(VENV)/.dev ## Stop the local cluster and leave nothing behind
 	flightline cluster down
 
+.PHONY: forge-up
+forge-up: $(VENV)/.dev ## Start a local forge with a fork of HEAD, which runs the workflows and releases to the local cluster
+	flightline forge up
+
+.PHONY: forge-status
+forge-status: $(VENV)/.dev ## Say what of the local forge runs, and how its newest runs went
+	flightline forge status
+
+.PHONY: forge-down
+forge-down: $(VENV)/.dev ## Stop the local forge and leave nothing of it behind
+	flightline forge down
+
+.PHONY: demo
+demo: $(VENV)/.dev ## Tell a release's story on the local forge and cluster, from a push to production; writes build/demo/
+	flightline demo
+
 .PHONY: e2e
 e2e: $(VENV)/.dev ## Play a release's whole life on the local cluster; writes build/e2e/. FULL=1 adds the nightly outages
-	pytest -s tests/e2e/test_argocd.py tests/e2e/test_story.py $(if $(FULL),,-m "not nightly")
+	pytest -s tests/e2e/test_argocd.py tests/e2e/test_story.py tests/e2e/test_push.py $(if $(FULL),,-m "not nightly")
 
 .PHONY: cluster-test
 cluster-test: $(VENV)/.dev ## Boot a cluster of its own, try what the local cluster promises, and look for what it left behind
@@ -109,6 +125,21 @@ bench-pipeline: $(VENV)/.dev ## Measure `make run` of this commit in a fresh clo
 lock: $(UV) ## Resolve requirements/*.in anew into hash-locked requirements/*.txt
 	infra/lock.sh
 
+.PHONY: setup
+setup: $(FOR:%=$(VENV)/.%) ## Install the environments of FOR="gate deliver", as the workflows do
+
+.PHONY: reproduce
+reproduce: $(VENV)/.train ## Reproduce everything up to the bundle; what DVC's default remote has is restored, not made again
+	dvc repro --pull
+
+.PHONY: share
+share: $(VENV)/.train ## Give DVC's default remote what it lacks; on main that is the trusted one
+	dvc push
+
+.PHONY: security
+security: $(VENV)/.dev $(VENV)-scan ## Scan workflows, manifests, Dockerfile, secrets, dependencies; OFFLINE=1 leaves out what asks a database
+	flightline security $(if $(OFFLINE),--offline)
+
 .PHONY: doctor
 doctor: ## Say what is missing on this machine and how to get it
 	@$(PYTHON) infra/doctor.py
@@ -119,20 +150,19 @@ clean: ## Remove what can be made again; keeps the environment, the DVC remotes 
 	find . -name __pycache__ -not -path './$(VENV)*' -prune -exec rm -rf {} +
 
 # An environment is its lock file: installed by hash, and again when the lock changes. Of two at once, the second waits
-# and finds it made; a machine without flock has to be patient by itself.
+# and finds it made; a machine without flock has to be patient by itself. The lock is whole: --no-deps resolves nothing.
 ALONE := $(if $(shell command -v flock),flock Makefile)
 
 $(UV):
 	@$(PYTHON) infra/doctor.py --required
-	@$(ALONE) $(SHELL) -c '[ -x $@ ] || { set -ex; $(PYTHON) -m venv $(VENV); \
-	  $(VENV)/bin/python -m pip install --quiet --require-hashes -r requirements/uv.txt; }'
+	@$(ALONE) $(SHELL) -c '[ -x $@ ] || { set -ex; infra/uv.sh $(VENV) $(PYTHON); }'
 
 $(VENV)/.%: requirements/%.txt pyproject.toml | $(UV)
 	@$(ALONE) $(SHELL) -c '[ $@ -nt $< -a $@ -nt pyproject.toml ] || { set -ex; \
-	  $(UV) pip install --python $(VENV) --require-hashes -r $<; \
+	  $(UV) pip install --python $(VENV) --no-deps --require-hashes -r $<; \
 	  $(UV) pip install --quiet --python $(VENV) --no-deps --no-build-isolation -e .; touch $@; }'
 
 # Peers and scanners, whose needs must not bend ours, have environments of their own.
 $(VENV)-%: requirements/%.txt | $(UV)
-	@$(ALONE) $(SHELL) -c '[ $@ -nt $< ] || { set -ex; [ -d $@ ] || $(PYTHON) -m venv $@; \
-	  $(UV) pip install --compile-bytecode --python $@ --require-hashes -r $<; touch $@; }'
+	@$(ALONE) $(SHELL) -c '[ $@ -nt $< ] || { set -ex; [ -d $@ ] || $(UV) venv --quiet --python $(PYTHON) $@; \
+	  $(UV) pip install --compile-bytecode --python $@ --no-deps --require-hashes -r $<; touch $@; }'

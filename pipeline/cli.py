@@ -17,10 +17,13 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from pipeline import cli_validate
+from pipeline import cli_demo, cli_push, cli_supply, cli_validate
+from pipeline.cli_ci import ci
 from pipeline.cli_cluster import cluster
 from pipeline.cli_delivery import check, delivery
+from pipeline.cli_forge import forge
 from pipeline.cli_image import image
+from pipeline.cli_report import review
 from pipeline.cli_rollout import rollout
 from pipeline.cli_tools import tools
 from pipeline.errors import USAGE, explain
@@ -38,10 +41,16 @@ app = typer.Typer(
 app.add_typer(image, name="image")
 app.add_typer(delivery)
 app.add_typer(rollout)
+app.add_typer(review)
 app.add_typer(check, name="check")
 app.add_typer(cluster, name="cluster")
+app.add_typer(ci, name="ci")
 app.add_typer(tools, name="tools")
+app.add_typer(forge, name="forge")
 cli_validate.register(app)
+cli_supply.register(app)
+cli_push.register(app)
+cli_demo.register(app)
 
 _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program instead of text for a person.")]
 
@@ -123,6 +132,7 @@ def gate(
     ] = None,
     *,
     retrain: Annotated[bool, typer.Option("--retrain", help="Ask for a gain, as a retrain pull request must.")] = False,
+    image: Annotated[str, typer.Option("--image", help="Load this very image, by digest, beside production's.")] = "",
     as_json: _AsJson = False,
 ) -> int:
     """Every gate, the verdict and its report; or some gates, to look at."""
@@ -131,9 +141,9 @@ def gate(
 
     kind: gates.Kind = "retrain" if retrain else "change"
     if names:
-        return _some_gates(names, kind, as_json=as_json)
+        return _some_gates(names, kind, image, as_json=as_json)
     with _progress() as say, exclusive(Path.cwd(), say):
-        verdict = gates.run(_context(), kind, say)
+        verdict = gates.run(_context(), kind, say, image)
         say("report")
         report.render(verdict, Path("build"))
     if as_json:
@@ -144,12 +154,12 @@ def gate(
     return verdict.decision.exit_code
 
 
-def _some_gates(names: list[str], kind: Any, *, as_json: bool) -> int:
+def _some_gates(names: list[str], kind: Any, image: str, *, as_json: bool) -> int:
     from pipeline import gate as gates
     from pipeline.verdict import worst
 
     with _progress() as say, exclusive(Path.cwd(), say):
-        results = gates.some(_context(), kind, names, say)
+        results = gates.some(_context(), kind, names, say, image)
     if as_json:
         typer.echo(json.dumps([result.model_dump(mode="json") for result in results], indent=2))
     for result in results:

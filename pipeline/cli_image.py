@@ -1,4 +1,4 @@
-"""`flightline image`: build the code image, put a bundle on it, look at one."""
+"""`flightline image`: build the code image, put a bundle on it, have one in the registry, look at one."""
 
 import json
 from dataclasses import asdict
@@ -46,6 +46,29 @@ def append(
     from pipeline import image as images
 
     _show(images.append(code, bundle, destination), f"bundle on {code}", as_json=as_json)
+
+
+@image.command(help="Have build/bundle in the registry: on the code image that is released, if it is of these sources.")
+def ensure(
+    *,
+    base: Annotated[str, typer.Option(help="An image by digest, or `local` for one made here.")] = "",
+    builder: Annotated[str, typer.Option(help="docker, podman or buildah; the first that answers.")] = "",
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Add key=value lines to this file, as $GITHUB_OUTPUT takes them.")
+    ] = None,
+    as_json: _AsJson = False,
+) -> None:
+    """Builds only where no release has that code."""
+    from pipeline.context import Context
+    from pipeline.delivery.ensure import ensure as run
+    from pipeline.progress import progress
+
+    with progress() as say:
+        found = run(Context(Path.cwd()), base, say, builder)
+    if output is not None:
+        with output.open("a") as file:
+            file.write(f"image={found.image.reference}\ncode={found.code}\n")
+    _show(found.image, f"on {found.code}, {found.how}", as_json=as_json)
 
 
 @image.command(help="Say what an image is: digest, size, user, bundle and code image.")

@@ -1,9 +1,10 @@
-"""`flightline validate`, `flightline schemas`, `flightline settings`: what a cluster will be asked to run, checked."""
+"""`flightline validate`, `security`, `schemas`, `settings`: what a cluster will be asked to run, checked."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,6 +18,7 @@ def register(app: typer.Typer) -> None:
     app.command(
         help="Check all that a cluster is asked to run: renders, schemas, security, digests, releases, settings."
     )(validate)
+    app.command(help="Scan workflows, manifests, Dockerfile, secrets and the dependencies' known faults.")(security)
     app.command(help="Write infra/schemas anew from the Go modules that infra/schemas/sources.yaml names.")(schemas)
     app.add_typer(settings, name="settings")
 
@@ -29,6 +31,25 @@ def validate(*, as_json: _AsJson = False) -> int:
 
     with progress() as say:
         results = run(Context(Path.cwd()), say)
+    return _shown(results, as_json=as_json)
+
+
+def security(
+    *,
+    offline: Annotated[bool, typer.Option("--offline", help="Leave out what asks a database.")] = False,
+    as_json: _AsJson = False,
+) -> int:
+    """Exit 1 where something is found, or where nobody could look."""
+    from pipeline.context import Context
+    from pipeline.progress import progress
+    from pipeline.validate import secure
+
+    with progress() as say:
+        results = secure(Context(Path.cwd()), say, offline=offline)
+    return _shown(results, as_json=as_json)
+
+
+def _shown(results: Sequence[Any], *, as_json: bool) -> int:
     if as_json:
         typer.echo(json.dumps([asdict(one) for one in results], indent=2))
     for one in results:

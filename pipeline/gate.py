@@ -8,7 +8,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -22,8 +22,10 @@ from pipeline.context import Context
 from pipeline.errors import GitError
 from pipeline.evidence import Evidence, Scorer, gather
 from pipeline.frames import TableError, sha256, write_text
-from pipeline.gates import benchmark, data, differential, load
+from pipeline.gates import benchmark, data, differential, load, load_image
+from pipeline.gates.load_image import Images
 from pipeline.gates.unseen import reason_seen
+from pipeline.oci import ImageError
 from pipeline.production import Production
 from pipeline.slo import PATH as SLO_PATH
 from pipeline.slo import Slo, read_slo
@@ -50,13 +52,17 @@ def judge(
     rule: Rule,
     names: Sequence[GateName] = GATES,
     progress: Progress = print,
+    images: Images | None = None,
 ) -> tuple[GateResult, ...]:
-    """Run the named gates in order; each result carries its time and the override that applies to it."""
+    """Run the named gates in order; each result carries its time and the override that applies to it.
+
+    With `images` the load gate runs these instead of this checkout's server.
+    """
     judges: Mapping[GateName, Callable[[], GateResult]] = {
         "data": lambda: _data(evidence, gates),
         "benchmark": lambda: _benchmark(evidence, gates, rule),
         "differential": lambda: _differential(evidence, gates),
-        "load": lambda: _load(evidence, gates, slo, progress),
+        "load": lambda: _load(evidence, gates, slo, progress, images),
     }
     results = []
     for name in names:
@@ -132,16 +138,33 @@ def _differential(evidence: Evidence, gates: Gates) -> GateResult:
     return differential.judge(given, gates.differential)
 
 
-def _load(evidence: Evidence, gates: Gates, slo: Slo, progress: Progress) -> GateResult:
+def _load(evidence: Evidence, gates: Gates, slo: Slo, progress: Progress, images: Images | None) -> GateResult:
     rows = requests(evidence.candidate.bundle)
     path = evidence.incumbent.bundle.path if evidence.incumbent else None
-    found = load.judge(load.measure(evidence.candidate.bundle.path, path, rows, gates.load, progress), slo, gates.load)
+    with load_image.unpacked(images, progress) if images else nullcontext(None) as ran:
+        candidate, incumbent = (ran.candidate, ran.production) if ran else (evidence.candidate.bundle.path, path)
+        measured = load.measure(candidate, incumbent, rows, gates.load, progress)
+    found = load.judge(measured, slo, gates.load)
+    if images:
+        found = found.model_copy(update={"checks": (*found.checks, _ran(images))})
     if evidence.production.reachable:
         return found
     unknown = _inconclusive("load", "production", evidence.production.note)
     decision = worst([found.decision, unknown.decision])
     reason = found.reason if decision is Decision.FAIL else unknown.reason
     return found.model_copy(update={"decision": decision, "reason": reason, "checks": (*found.checks, *unknown.checks)})
+
+
+def _ran(images: Images) -> Check:
+    beside = f" beside production's {digest_of(images.production)}" if images.production else ""
+    return Check(
+        name="image", decision=None, reason=f"{digest_of(images.candidate)} was run from its own files{beside}"
+    )
+
+
+def digest_of(reference: str) -> str:
+    """What people know an image by."""
+    return reference.rpartition("@")[2][:19]
 
 
 def requests(opened: Bundle) -> list[dict[str, Any]]:
@@ -250,26 +273,44 @@ def _unit(model: Model) -> str:
     return "days" if model.schema.event_time else "blocks"
 
 
-def run(context: Context, kind: Kind, progress: Progress) -> Verdict:
-    """Gather, judge by every gate, write build/verdict.json whole; until then there is none, rather than an old one."""
+def run(context: Context, kind: Kind, progress: Progress, image: str = "") -> Verdict:
+    """Gather, judge by every gate, write build/verdict.json whole; until then there is none, rather than an old one.
+
+    With `image`, by digest, the load gate runs that one. Raises ImageError where it holds another bundle.
+    """
     (context.root / paths.VERDICT).unlink(missing_ok=True)
     progress("reading rows, candidate and production")
     evidence = gather(context)
     rule = rule_of(kind, evidence)
-    results = judge(evidence, context.params.gates, read_slo(context.root), rule, progress=progress)
+    images = images_of(context, evidence, image) if image else None
+    results = judge(evidence, context.params.gates, read_slo(context.root), rule, progress=progress, images=images)
     found = verdict(context, evidence, rule, results, key(context, kind, evidence.production))
     write_text(context.root / paths.VERDICT, found.model_dump_json(indent=2) + "\n")
     return found
 
 
-def some(context: Context, kind: Kind, names: Sequence[str], progress: Progress) -> tuple[GateResult, ...]:
+def images_of(context: Context, evidence: Evidence, image: str) -> Images:
+    """The candidate's image and the one that main names in production. Raises ImageError, GitError."""
+    from pipeline.image import inspect
+
+    held, wanted = inspect(image).bundle, evidence.candidate.bundle.version
+    if held != wanted:
+        raise ImageError(f"{image} holds bundle {held[:12] or 'none'}, build/bundle is {wanted[:12]}; append it first")
+    return Images(image, production.image(context) if evidence.incumbent else None)
+
+
+def some(
+    context: Context, kind: Kind, names: Sequence[str], progress: Progress, image: str = ""
+) -> tuple[GateResult, ...]:
     """Judge by the named gates only, to look at; the verdict on disk stays as it is. Raises ConfigError."""
     unknown = sorted(set(names) - set(GATES))
     if unknown:
         raise ConfigError(f"there is no gate {unknown[0]!r}; there are {', '.join(GATES)}")
     evidence = gather(context)
     chosen = tuple(name for name in GATES if name in names)
-    return judge(evidence, context.params.gates, read_slo(context.root), rule_of(kind, evidence), chosen, progress)
+    images = images_of(context, evidence, image) if image else None
+    rule = rule_of(kind, evidence)
+    return judge(evidence, context.params.gates, read_slo(context.root), rule, chosen, progress, images)
 
 
 def read_verdict(root: Path) -> Verdict:

@@ -69,6 +69,12 @@ def named_bundle(context: Context, revision: str, env: str) -> str:
     return str(document["outs"][0]["md5"])
 
 
+def image(context: Context) -> str:
+    """The image that production's release names on main. Raises GitError."""
+    document = yaml.safe_load(context.git("show", f"{main_ref(context)}:{paths.RELEASES}/{PRODUCTION}/release.yaml"))
+    return str(document["image"])
+
+
 @contextmanager
 def lent(context: Context, revision: str, env: str) -> Iterator[Path]:
     """The bundle of an environment's release, in a folder that goes again. Raises GitError, UnavailableError."""

@@ -46,7 +46,8 @@ class Tool(Frozen):
     """Pinned programs. `module` is where their version comes from; `programs` says which package each is compiled from.
 
     `links` are further names of the first program, which looks at the name it is called by. `stamps` are the variables
-    that the linker sets so that it knows its version. `gigabytes` is what a build with empty Go caches fills.
+    that the linker sets so that it knows its version. `tags` choose among its files; `cgo` is for one that is partly
+    written in C. `gigabytes` is what a build with empty Go caches fills.
     """
 
     name: str
@@ -54,6 +55,8 @@ class Tool(Frozen):
     programs: dict[str, str]
     links: tuple[str, ...] = ()
     stamps: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    cgo: bool = False
     gigabytes: float
     purpose: str
 
@@ -97,6 +100,22 @@ TOOLS = (
         stamps=("main.version={version}",),
         gigabytes=0.5,
         purpose="checks manifests against the schemas of their kinds",
+    ),
+    Tool(
+        name="cosign",
+        module="github.com/sigstore/cosign/v3",
+        programs={"cosign": "github.com/sigstore/cosign/v3/cmd/cosign"},
+        stamps=("sigs.k8s.io/release-utils/version.gitVersion={version}",),
+        gigabytes=3,
+        purpose="signs images and checks their signatures",
+    ),
+    Tool(
+        name="actionlint",
+        module="github.com/rhysd/actionlint",
+        programs={"actionlint": "github.com/rhysd/actionlint/cmd/actionlint"},
+        stamps=("github.com/rhysd/actionlint.version={version}",),
+        gigabytes=0.5,
+        purpose="checks the workflows",
     ),
     Tool(
         name="kubernetes",
@@ -150,6 +169,24 @@ TOOLS = (
         gigabytes=3,
         purpose="feeds the autoscaler of the local cluster",
     ),
+    Tool(
+        name="gitea",
+        module="code.gitea.io/gitea",
+        programs={"gitea": "code.gitea.io/gitea"},
+        stamps=("main.Version={version}",),
+        tags=("sqlite", "sqlite_unlock_notify"),
+        cgo=True,
+        gigabytes=4,
+        purpose="the local forge",
+    ),
+    Tool(
+        name="forge-runner",
+        module="gitea.com/gitea/runner",
+        programs={"gitea-runner": "gitea.com/gitea/runner"},
+        stamps=("gitea.com/gitea/runner/internal/pkg/ver.version={version}",),
+        gigabytes=1,
+        purpose="runs workflows for the local forge",
+    ),
 )
 
 
@@ -189,17 +226,19 @@ class Go:
 
     folder: Path
     settings: dict[str, str]
+    environment: dict[str, str]
     holds: tuple[int, ...] = ()
 
     @classmethod
-    def find(cls, folder: Path) -> "Go":
-        """Raises UnavailableError where there is none."""
+    def find(cls, folder: Path, wanted: Tool | None = None) -> "Go":
+        """As it builds a tool. Raises UnavailableError where there is none."""
         if shutil.which("go") is None:
             raise UnavailableError(
                 "no `go` on PATH, and the tools are built with it; install Go from https://go.dev/dl"
             )
         names = ("GOVERSION", "GOOS", "GOARCH", "GOMODCACHE", "GOCACHE")
-        return cls(folder, json.loads("\n".join(_lines(["env", "-json", *names], folder))))
+        environment = _environment(wanted)
+        return cls(folder, json.loads("\n".join(_lines(["env", "-json", *names], folder, environment))), environment)
 
     @property
     def identity(self) -> str:
@@ -208,7 +247,7 @@ class Go:
 
     def lines(self, *arguments: str) -> Iterator[str]:
         """What a go command prints, line by line as it comes. Raises UnavailableError where it fails."""
-        return _lines(arguments, self.folder, self.holds)
+        return _lines(arguments, self.folder, self.environment, self.holds)
 
 
 @dataclass(frozen=True)
@@ -267,13 +306,14 @@ class Workshop:
         return Built(name=wanted.name, version=self.version(wanted), folder=folder, seconds=seconds)
 
     def _go(self, wanted: Tool) -> Go:
-        return Go.find(self.sources / wanted.name)
+        return Go.find(self.sources / wanted.name, wanted)
 
     def _folder(self, wanted: Tool, go: Go) -> Path:
         return self.kept / wanted.name / key(wanted, self.sources / wanted.name, go.identity)
 
     def _make(self, wanted: Tool, go: Go, folder: Path, say: Say) -> None:
         """In a scratch folder first: what carries the key's name is whole."""
+        _check_compiler(wanted)
         _check_room(wanted, {"FLIGHTLINE_CACHE": str(folder.parent), **go.settings})
         _sweep(folder.parent)
         with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=folder.parent) as scratch:
@@ -287,7 +327,9 @@ class Workshop:
 
 def key(wanted: Tool, sources: Path, go: str) -> str:
     """Names what a build of these sources, this recipe and this Go makes; 16 hex digits."""
-    digest = hashlib.sha256(f"{go}\n{wanted.model_dump_json(exclude={'purpose', 'gigabytes'})}\n".encode())
+    unused = {name for name in ("tags", "cgo") if not getattr(wanted, name)}
+    recipe = wanted.model_dump_json(exclude={"purpose", "gigabytes", *unused})
+    digest = hashlib.sha256(f"{go}\n{recipe}\n".encode())
     for path in sorted(one for one in sources.rglob("*") if one.is_file()):
         digest.update(
             f"{path.relative_to(sources).as_posix()}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode()
@@ -342,12 +384,14 @@ def _sparingly(say: Say) -> Say:
     return often
 
 
-def _lines(arguments: Sequence[str], folder: Path, holds: tuple[int, ...] = ()) -> Iterator[str]:
+def _lines(
+    arguments: Sequence[str], folder: Path, environment: dict[str, str], holds: tuple[int, ...] = ()
+) -> Iterator[str]:
     """What a go command prints. It is stopped when nobody listens any more. Raises UnavailableError where it fails."""
     recent: deque[str] = deque(maxlen=3)
     command = ["go", *arguments]
     streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    with subprocess.Popen(command, cwd=folder, env=_environment(), pass_fds=holds, **streams) as process:
+    with subprocess.Popen(command, cwd=folder, env=environment, pass_fds=holds, **streams) as process:
         try:
             for line in process.stdout or ():
                 recent.append(line.strip())
@@ -359,10 +403,18 @@ def _lines(arguments: Sequence[str], folder: Path, holds: tuple[int, ...] = ()) 
         raise UnavailableError(f"`go {arguments[0]}` failed in {folder}: {plain('; '.join(recent))}")
 
 
-def _environment() -> dict[str, str]:
+def _environment(wanted: Tool | None) -> dict[str, str]:
     """The same flags wherever it runs, so that the same programs come out and Go's caches hit."""
-    pinned = {"GOFLAGS": "-mod=readonly -trimpath -buildvcs=false", "CGO_ENABLED": "0", "GOWORK": "off"}
+    tags = [f"-tags={','.join(wanted.tags)}"] if wanted and wanted.tags else []
+    flags = " ".join(["-mod=readonly", "-trimpath", "-buildvcs=false", *tags])
+    pinned = {"GOFLAGS": flags, "CGO_ENABLED": "1" if wanted and wanted.cgo else "0", "GOWORK": "off"}
     return {**os.environ, **pinned}
+
+
+def _check_compiler(wanted: Tool) -> None:
+    """Raises UnavailableError where a tool is partly C and nothing here compiles that."""
+    if wanted.cgo and shutil.which(os.environ.get("CC", "gcc")) is None:
+        raise UnavailableError(f"building {wanted.name} needs a C compiler; apt-get install gcc libc6-dev")
 
 
 def _check_room(wanted: Tool, places: dict[str, str]) -> None:

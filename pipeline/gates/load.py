@@ -7,14 +7,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from statistics import median
 from tempfile import TemporaryFile
 from typing import IO, Any
 
 from pipeline.config import LoadGate
 from pipeline.gates import load_measurements as measured
-from pipeline.gates.load_measurements import QUANTILES, Burst, Measurements, Plan, ServerRun
+from pipeline.gates.load_measurements import QUANTILES, Burst, Measurements, Plan, Served, ServerRun
 from pipeline.slo import Slo
 from pipeline.verdict import Check, Curve, Decision, GateResult, Table, worst
 
@@ -27,13 +26,13 @@ class LoadError(Exception):
 
 
 def measure(
-    candidate: Path,
-    production: Path | None,
+    candidate: Served,
+    production: Served | None,
     rows: Sequence[Mapping[str, Any]],
     limits: LoadGate,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Measurements:
-    """Serve both bundles and load them in turns; `rows` are JSON rows as a caller would send them.
+    """Serve both bundles, or images, and load them in turns; `rows` are JSON rows as a caller would send them.
 
     Takes about 10 s alone and 15 s beside production by default, and up to 30 s where the comparison stays unclear.
     Raises LoadError.

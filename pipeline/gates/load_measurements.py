@@ -14,6 +14,7 @@ import numpy as np
 from scipy import stats
 
 from pipeline.config import Frozen, LoadGate
+from pipeline.gates.load_image import Unpacked
 from pipeline.verdict import Decision
 
 CONFIDENCE = 0.95
@@ -61,11 +62,14 @@ class Measurements(Frozen):
     seconds: float = 0.0
 
 
-class Plan(Frozen):
-    """What the load process is told: the bundles to serve, the rows to send and how long."""
+Served = Path | Unpacked
 
-    candidate: Path
-    production: Path | None
+
+class Plan(Frozen):
+    """What the load process is told: the bundles or images to serve, the rows to send and how long."""
+
+    candidate: Served
+    production: Served | None
     rows: tuple[dict[str, Any], ...]
     limits: LoadGate
 

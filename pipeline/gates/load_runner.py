@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import cycle
-from pathlib import Path
 from typing import Any
 
 import gevent
@@ -21,7 +20,7 @@ from locust import FastHttpUser, task
 from locust.env import Environment
 
 from pipeline.gates import load_server
-from pipeline.gates.load_measurements import QUANTILES, Burst, Measurements, Plan, ServerRun, burst, enough
+from pipeline.gates.load_measurements import QUANTILES, Burst, Measurements, Plan, Served, ServerRun, burst, enough
 
 ALL_AT_ONCE = 10_000
 WARM_UP_SECONDS = 0.3
@@ -31,10 +30,10 @@ STRESS_SECONDS = 0.5
 class Target:
     """One server under measurement and what was found of it so far."""
 
-    def __init__(self, name: str, bundle: Path) -> None:
+    def __init__(self, name: str, served: Served) -> None:
         self.name = name
         self.rounds: list[Burst] = []
-        self._bundle = bundle
+        self._served = served
         self._fault: str | None = None
         self._latencies: list[float] = []
         self._memory = 0
@@ -43,7 +42,7 @@ class Target:
     def start(self, stack: ExitStack, rows: tuple[dict[str, Any], ...]) -> None:
         """Have its server up and warm until `stack` closes. Raises ServerError."""
         with self._blamed():
-            self._server = stack.enter_context(load_server.serve(self._bundle))
+            self._server = stack.enter_context(load_server.serve(self._served))
             self._ready = self._server.ready_seconds
             self._load = Load(self._server.url, rows)
             self.attack(1, WARM_UP_SECONDS)

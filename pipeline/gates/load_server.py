@@ -17,6 +17,9 @@ from typing import IO
 
 import psutil
 
+from pipeline.gates import load_image
+from pipeline.gates.load_image import Unpacked
+
 HOST = "127.0.0.1"
 START_SECONDS = 20.0
 STOP_SECONDS = 3.0
@@ -53,14 +56,19 @@ class Server:
 
 
 @contextmanager
-def serve(bundle: Path) -> Iterator[Server]:
-    """Serve one bundle by `python -m serving` on a free port, with default settings; its log is written, to nowhere.
+def serve(served: Path | Unpacked) -> Iterator[Server]:
+    """Serve one bundle by `python -m serving`, or an image by its own command, on a free port; its log goes nowhere.
 
-    Raises ServerError where it does not become ready.
+    Raises ServerError where it does not become ready, ImageError where the machine cannot run an image.
     """
     port = free_port()
-    environment = {"FLIGHTLINE_BUNDLE": str(bundle), "FLIGHTLINE_HOST": HOST, "FLIGHTLINE_PORT": str(port)}
-    with run([sys.executable, "-m", "serving"], port, environment) as server:
+    listen = {"FLIGHTLINE_HOST": HOST, "FLIGHTLINE_PORT": str(port)}
+    if isinstance(served, Unpacked):
+        words, environment = load_image.command(served), load_image.environment(served, listen)
+    else:
+        words = [sys.executable, "-m", "serving"]
+        environment = {**_inherited(), "FLIGHTLINE_BUNDLE": str(served), **listen}
+    with run(words, port, environment, whole=True) as server:
         yield server
 
 
@@ -73,14 +81,17 @@ def run(
     ready: str = "/readyz",
     cwd: Path | None = None,
     patience: float = START_SECONDS,
+    whole: bool = False,
 ) -> Iterator[Server]:
     """Run `command` until the block ends, entering it once GET `ready` on `port` answers 200.
 
-    Raises ServerError where that takes more than `patience` seconds.
+    `environment` is added to this process's, or is the `whole` of it. Raises ServerError where that takes more than
+    `patience` seconds.
     """
     with tempfile.TemporaryDirectory(prefix="flightline-") as folder:
         errors = Path(folder) / "stderr"
-        with errors.open("wb") as sink, _process(command, environment, sink, cwd) as process:
+        given = environment if whole else {**_inherited(), **environment}
+        with errors.open("wb") as sink, _process(command, given, sink, cwd) as process:
             yield Server(process, port, _wait(process, port, ready, errors, patience), errors)
 
 
@@ -110,7 +121,7 @@ def _process(
     """A child in a process group of its own, so that workers it may have started end with it."""
     process = subprocess.Popen(
         command,
-        env={**_inherited(), **environment},
+        env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=sink,

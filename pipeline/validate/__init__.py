@@ -1,4 +1,4 @@
-"""`make validate`: is everything that a cluster will be asked to run what it should be? The same locally and in CI."""
+"""`make validate`, `make security`: is what clusters and forges are asked to run what it should be? Here as in CI."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -6,12 +6,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pipeline.context import Context
-from pipeline.validate import analyses, digests, releases, renders, schemas, security, settings
+from pipeline.validate import analyses, digests, releases, renders, scans, schemas, security, settings, workflows
 from pipeline.validate.places import objects
 from pipeline.validate.renders import Document
 from pipeline.validate.results import Result
 
-__all__ = ["Result", "validate"]
+__all__ = ["Result", "secure", "validate"]
 
 _OF_KUSTOMIZE = frozenset({"Kustomization", "Component"})
 
@@ -23,16 +23,37 @@ def validate(context: Context, say: Callable[[str], None]) -> tuple[Result, ...]
         scratch = Path(folder)
         agreed = pool.submit(settings.check, root, mine)
         rerendered = pool.submit(releases.check, context)
+        linted = pool.submit(workflows.check, root)
         say("rendering every overlay with every combination of components")
         rendered = renders.render(root, mine, scratch)
-        standing = tuple(_plain(root, "k8s/releases/*/manifests.yaml"))
-        documents = (*rendered.documents, *standing, *_plain(root, "argocd/**/*.yaml"))
+        documents = (*rendered.documents, *_standing(root))
         say(f"checking {len(documents)} objects")
         scanned = pool.submit(security.check, root, documents, scratch / "security")
         formed = schemas.check(root, documents, scratch / "schemas")
         named = digests.check(root, documents)
         judged = analyses.check(documents)
-        return (rendered.result, formed, judged, scanned.result(), named, rerendered.result(), agreed.result())
+        later = (rerendered.result(), agreed.result(), linted.result())
+        return (rendered.result, formed, judged, scanned.result(), named, *later)
+
+
+def secure(context: Context, say: Callable[[str], None], *, offline: bool = False) -> tuple[Result, ...]:
+    """Every scan of a checkout; `offline` leaves out the one that asks a database. Raises as `validate` does."""
+    root = context.root
+    with TemporaryDirectory(prefix="flightline-") as folder, ThreadPoolExecutor() as pool:
+        scratch = Path(folder)
+        linted, found = pool.submit(workflows.check, root), pool.submit(scans.offline, root)
+        audited = () if offline else (pool.submit(scans.dependencies, root),)
+        say("rendering every overlay with every combination of components")
+        documents = (*renders.render(root, context.settings, scratch).documents, *_standing(root))
+        say(f"scanning {len(documents)} objects")
+        scanned = security.check(root, documents, scratch / "security")
+        return (linted.result(), scanned, *found.result(), *(one.result() for one in audited))
+
+
+def _standing(root: Path) -> Iterator[Document]:
+    """What is released, and what is applied as it stands."""
+    for pattern in ("k8s/releases/*/manifests.yaml", "argocd/**/*.yaml", "k8s/admission/**/*.yaml"):
+        yield from _plain(root, pattern)
 
 
 def _plain(root: Path, pattern: str) -> Iterator[Document]:

@@ -23,7 +23,7 @@ ALLOWED = {
     "serving": {"serving"},
 }
 # There is one command line, and the local cluster has its verbs there; nothing else of the pipeline knows it.
-ALSO = {"pipeline/cli_cluster.py": {"infra"}}
+ALSO = {f"pipeline/cli_{one}.py": {"infra"} for one in ("cluster", "demo", "forge")}
 NOT_TO_TEST = ("bench", *sorted(ALLOWED))
 OURS = {"model", "pipeline", "serving", "tests", "bench", "infra"}
 NOT_TO_SERVE = {"sklearn", "pandas", "pydantic", "dvc", "mlflow", "skl2onnx", "onnx"}

@@ -208,3 +208,25 @@ def test_linker_is_told_the_version_as_kubernetes_wants_it() -> None:
     stamps = ("a.gitVersion={version}", "a.gitMajor={major}", "a.gitMinor={minor}")
     flags = linker_flags(tiny(stamps=stamps), "v1.36.3")
     assert flags == "-s -w -X a.gitVersion=v1.36.3 -X a.gitMajor=1 -X a.gitMinor=36"
+
+
+@needs_go
+def test_tags_choose_among_a_tools_files(workshop: Workshop) -> None:
+    sources = workshop.sources / "greeter"
+    (sources / "loud.go").write_text('//go:build loud\n\npackage main\n\nfunc init() { version += "!" }\n')
+    loud = Workshop((tiny(tags=("loud",)),), workshop.sources, workshop.cache)
+    assert subprocess.check_output([loud.tool("greeter", silent)], text=True) == "greeter v1.2.3!\n"
+    assert subprocess.check_output([workshop.tool("greeter", silent)], text=True) == "greeter v1.2.3\n"
+
+
+@needs_go
+def test_tool_that_is_partly_c_names_the_compiler_it_lacks(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", "no-such-compiler")
+    partly = Workshop((tiny(cgo=True),), workshop.sources, workshop.cache)
+    with pytest.raises(UnavailableError, match="greeter needs a C compiler; apt-get install gcc"):
+        partly.tool("greeter", silent)
+
+
+def test_way_to_build_names_what_is_built(tmp_path: Path) -> None:
+    keys = {key(one, tmp_path, "go1") for one in (tiny(), tiny(tags=("loud",)), tiny(cgo=True))}
+    assert len(keys) == 3

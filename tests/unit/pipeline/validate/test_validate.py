@@ -18,6 +18,7 @@ FAULTS = {
     "schemas": ("k8s/base/poddisruptionbudget.yaml", "maxUnavailable", "maxUnavailabel"),
     "security": ("k8s/base/rollout.yaml", "readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false"),
     "digests": ("k8s/base/deadline/cronjob.yaml", "image: flightline-server", "image: docker.io/library/python:3.12"),
+    "workflows": (".github/workflows/deliver.yml", "permissions: {}\n", ""),
     "settings": (
         "argocd/applications.yaml",
         "repoURL: https://github.com/example",
@@ -54,6 +55,7 @@ def test_each_fault_is_refused_by_the_check_it_belongs_to(tmp_path: Path, monkey
     assert all("AnalysisTemplate flightline-promotion" in one for one in failures["analyses"])
     assert all("python:3.12" in one for one in failures["digests"])
     assert all("argocd/applications.yaml" in one for one in failures["settings"])
+    assert all(".github/workflows/deliver.yml" in one for one in failures["workflows"])
     assert all("k8s/releases/staging" in one for one in failures["releases"])
     assert all(failures.values())
-    assert done.stderr.count("FAIL ") == 7
+    assert done.stderr.count("FAIL ") == 8

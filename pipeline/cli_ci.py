@@ -1,0 +1,69 @@
+"""`flightline ci`: what a workflow's job does to the machine it runs on, before it does its work."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+ci = typer.Typer(
+    help="For the jobs of workflows: whose repository is this, and the logins of a job.", no_args_is_help=True
+)
+
+
+@ci.command(help="Say whether pyproject.toml speaks of the repository whose workflow this is: ours=true or false.")
+def here(
+    *,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Add key=value lines to this file, as $GITHUB_OUTPUT takes them.")
+    ] = None,
+) -> None:
+    """Exit 0 either way."""
+    from pipeline import ci as machine
+
+    ours, why = machine.here(_settings())
+    if output is not None:
+        with output.open("a") as file:
+            file.write(f"ours={str(ours).lower()}\n")
+    # What a forge shows at the top of a run, and a terminal as it is.
+    typer.echo(why if ours or "GITHUB_ACTIONS" not in os.environ else f"::notice::{why}")
+
+
+@ci.command(help="Have DVC use the trusted remote alone in this checkout; FLIGHTLINE_DVC_CONFIG has its secret lines.")
+def remote() -> None:
+    """Writes .dvc/config.local."""
+    from pipeline import ci as machine
+
+    typer.echo(machine.remote(Path.cwd(), _settings()))
+
+
+@ci.command(help="Log in to the registry with FLIGHTLINE_REGISTRY_USER and _TOKEN, or the forge's own with its token.")
+def login() -> None:
+    """Writes Docker's config.json."""
+    from pipeline import ci as machine
+
+    typer.echo(machine.login(_settings()))
+
+
+@ci.command(help="Write the job's OIDC token to build/identity-token; without an audience, nothing.")
+def identity(
+    *, audience: Annotated[str, typer.Option("--audience", help="Whom it is for, as sts.amazonaws.com.")] = ""
+) -> None:
+    """Needs `id-token: write`."""
+    from pipeline import ci as machine
+
+    typer.echo(machine.identity(Path.cwd(), audience))
+
+
+@ci.command(help="Write FLIGHTLINE_KUBECONFIG, where it is given, to the file that KUBECONFIG names.")
+def cluster() -> None:
+    """For `flightline reconcile`, which then asks the cluster."""
+    from pipeline import ci as machine
+
+    typer.echo(machine.cluster())
+
+
+def _settings() -> Any:
+    from pipeline.config import read_settings
+
+    return read_settings(Path.cwd())

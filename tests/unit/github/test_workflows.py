@@ -1,0 +1,152 @@
+"""What every workflow here promises, read from the files that a forge runs."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline.tools import TOOLS
+from pipeline.validate import workflows
+
+PROJECT = Path(__file__).resolve().parents[3]
+FOLDER = PROJECT / ".github"
+WORKFLOWS = {path.stem: path for path in sorted((FOLDER / "workflows").glob("*.yml"))}
+ACTIONS = {path.parent.name: path for path in sorted((FOLDER / "actions").glob("*/action.yml"))}
+SETTINGS = yaml.safe_load((FOLDER / "settings.yaml").read_text())
+FILES = [*WORKFLOWS.values(), *ACTIONS.values()]
+RUNS_STRANGERS_CODE = ("pr", "gate", "security", "checks")
+
+
+def document(path: Path) -> dict[Any, Any]:
+    found: dict[Any, Any] = yaml.safe_load(path.read_text())
+    return found
+
+
+def steps(path: Path) -> list[dict[str, Any]]:
+    found = document(path)
+    jobs = found["jobs"].values() if "jobs" in found else [found["runs"]]
+    return [step for job in jobs for step in job.get("steps", ())]
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(FOLDER))
+
+
+def test_the_workflows_are_these() -> None:
+    assert set(WORKFLOWS) == set("checks deliver gate pr promote reconcile report rollback security".split())
+
+
+@pytest.mark.parametrize("path", FILES, ids=named)
+def test_a_file_keeps_the_rules(path: Path) -> None:
+    assert list(workflows.rules(path.relative_to(PROJECT), path.read_text())) == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=named)
+def test_every_step_is_a_target_or_a_verb(path: Path) -> None:
+    """Or one of the few words that a forge needs besides, each of which decides nothing."""
+    besides = ("exit 1", "echo ", "sudo sysctl ")
+    for step in steps(path):
+        words = str(step.get("run", "make "))
+        assert words.startswith(("make ", "flightline ", *besides)), words
+
+
+@pytest.mark.parametrize("path", FILES, ids=named)
+def test_no_text_reaches_a_shell_but_by_a_variable(path: Path) -> None:
+    """A branch may be called `$(curl evil)`: an expression in a script would be run, a quoted variable is not."""
+    for step in steps(path):
+        script = str(step.get("run", ""))
+        assert "${{" not in script
+        for variable in re.findall(r"\$\{?[A-Z_]+\}?", script):
+            assert re.search(rf'"[^"]*{re.escape(variable)}', script), f"{variable} is not quoted in {script!r}"
+
+
+@pytest.mark.parametrize("name", RUNS_STRANGERS_CODE)
+def test_what_runs_a_branchs_code_reads_and_has_no_secret(name: str) -> None:
+    text, found = WORKFLOWS[name].read_text(), document(WORKFLOWS[name])
+    assert "secrets." not in text
+    assert "github.token" not in text
+    for job in found["jobs"].values():
+        assert set(job["permissions"].values()) <= {"read"}
+        assert "environment" not in job
+
+
+@pytest.mark.parametrize("name", sorted(set(WORKFLOWS) - set(RUNS_STRANGERS_CODE) - {"deliver"}))
+def test_what_may_write_runs_mains_code_alone(name: str) -> None:
+    checkouts = [step for step in steps(WORKFLOWS[name]) if "actions/checkout@" in str(step.get("uses"))]
+    assert {step["with"]["ref"] for step in checkouts} == {"${{ github.event.repository.default_branch }}"}
+
+
+def test_only_main_is_delivered() -> None:
+    on = document(WORKFLOWS["deliver"])[True]
+    assert on["push"]["branches"] == ["main"]
+    assert set(on) == {"push", "workflow_dispatch"}
+    assert "paths" not in on["push"]
+
+
+def test_going_back_never_waits_for_a_delivery() -> None:
+    groups = {name: document(path).get("concurrency", {}).get("group") for name, path in WORKFLOWS.items()}
+    assert groups["deliver"] == "deliver"
+    for name in ("rollback", "reconcile", "promote"):
+        assert groups[name].startswith(f"{name}-")
+        assert document(WORKFLOWS[name])["concurrency"]["cancel-in-progress"] is False
+
+
+def test_the_required_check_always_runs_and_asks_for_every_job() -> None:
+    """A job that is skipped leaves a required check pending for ever."""
+    jobs = document(WORKFLOWS["pr"])["jobs"]
+    summary = jobs["gate-summary"]
+    assert summary["if"] == "always()"
+    assert set(summary["needs"]) == set(jobs) - {"gate-summary"}
+    assert all(f"needs.{name}.result" in summary["steps"][0]["if"] for name in summary["needs"])
+
+
+def test_required_checks_are_jobs_and_statuses_that_there_are() -> None:
+    for one in SETTINGS["main"]["required_checks"]:
+        if "job" in one:
+            assert one["job"] in document(WORKFLOWS[one["workflow"]])["jobs"]
+        else:
+            assert one["status"] == "flightline/gates"
+
+
+def test_every_secret_and_variable_is_in_the_list_of_settings() -> None:
+    text = "\n".join(path.read_text() for path in FILES)
+    assert set(re.findall(r"secrets\.(\w+)", text)) == set(SETTINGS["environments"]["main"]["secrets"])
+    assert set(re.findall(r"vars\.(\w+)", text)) == set(SETTINGS["variables"])
+
+
+def test_the_app_is_asked_for_what_the_settings_grant_it() -> None:
+    (minted,) = [step for step in steps(ACTIONS["token"]) if "create-github-app-token" in step["uses"]]
+    asked = {name.removeprefix("permission-").replace("-", "_"): value for name, value in minted["with"].items()}
+    assert {name: asked[name] for name in SETTINGS["app"]["permissions"]} == SETTINGS["app"]["permissions"]
+    assert len(asked) == len(SETTINGS["app"]["permissions"]) + 2
+
+
+def test_the_cluster_can_send_every_input_that_these_take() -> None:
+    """A forge refuses an input that a workflow does not name."""
+    sent = set(re.findall(r'^ +"(\w+)" ', (PROJECT / "argocd/notifications/configmap.yaml").read_text(), re.MULTILINE))
+    for name in ("promote", "reconcile"):
+        inputs = document(WORKFLOWS[name])[True]["workflow_dispatch"]["inputs"]
+        assert sent == set(inputs)
+        assert all(one["type"] == "string" and not one.get("required") for one in inputs.values())
+
+
+def test_cosign_is_the_one_that_the_tools_pin() -> None:
+    assert "cosign" in {one.name for one in TOOLS}
+    (installed,) = [step for step in steps(ACTIONS["build"]) if "cosign-installer" in str(step.get("uses"))]
+    assert (
+        f"sigstore/cosign/v3 {installed['with']['cosign-release']}"
+        in (PROJECT / "infra/tools/cosign/go.mod").read_text()
+    )
+
+
+def test_an_action_is_pinned_to_one_commit_everywhere() -> None:
+    pins = re.findall(r"uses: ([\w/-]+)@(\w+ # \S+)", "\n".join(path.read_text() for path in FILES))
+    assert len(set(pins)) == len({name for name, _ in pins})
+    assert {name for name, _ in pins} == workflows.ACTIONS
+
+
+def test_dependabot_watches_everything_that_is_pinned() -> None:
+    updates = yaml.safe_load((FOLDER / "dependabot.yml").read_text())["updates"]
+    assert {one["package-ecosystem"] for one in updates} == {"github-actions", "pip", "docker", "gomod"}
