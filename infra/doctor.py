@@ -93,6 +93,7 @@ def checks():
         (False, go is not None and go >= GO, "Go >= %d.%d" % GO, "releases, `make validate`, `make cluster-up`",
          "install it from https://go.dev/dl"),
         (False, cluster, "root and the cluster's packages", "`make cluster-up`, `make e2e`", to_run_a_cluster()),
+        (False, tool("gcc"), "gcc (and libc6-dev)", "`make forge-up`", packages("gcc libc6-dev")),
         (False, tool("wrk"), "wrk", "`make bench`", packages("wrk")),
     ]  # fmt: skip
 

@@ -4,7 +4,8 @@ So what upstream's roles allow and forbid holds here too. A token is asked of th
 kubeconfig that names it; clients read it again from there, so a renewed one is taken up without a restart.
 """
 
-from collections.abc import Iterable
+import base64
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,24 +27,38 @@ class Account:
 def admit(kubectl: Kubectl, state: State, accounts: Iterable[Account]) -> None:
     """Write a kubeconfig with a fresh token, good for a day, for each. Raises ClusterError where one is missing."""
     for account in accounts:
-        token = kubectl("create", "token", account.name, f"--namespace={account.namespace}", f"--duration={LIFETIME}")
-        _write(_token(state, account), token.strip())
+        _write(_token(state, account), _fresh_token(kubectl, account))
         _write(state.kubeconfig_of(account.name), kubeconfig(state, account))
 
 
 def kubeconfig(state: State, account: Account) -> str:
     """How the account reaches the API server; its token is read from the file beside."""
-    cluster = {"server": API, "certificate-authority": str(state.certificates / "ca.crt")}
+    authority = {"certificate-authority": str(state.certificates / "ca.crt")}
+    return _document(account, authority, {"tokenFile": str(_token(state, account))})
+
+
+def portable(kubectl: Kubectl, state: State, account: Account) -> str:
+    """A kubeconfig that needs no other file, with a fresh token, good for a day. Raises ClusterError."""
+    authority = base64.b64encode((state.certificates / "ca.crt").read_bytes()).decode()
+    return _document(account, {"certificate-authority-data": authority}, {"token": _fresh_token(kubectl, account)})
+
+
+def _document(account: Account, authority: Mapping[str, str], user: Mapping[str, str]) -> str:
     context = {"cluster": "flightline", "user": account.name, "namespace": account.namespace}
     document = {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": "flightline", "cluster": cluster}],
-        "users": [{"name": account.name, "user": {"tokenFile": str(_token(state, account))}}],
+        "clusters": [{"name": "flightline", "cluster": {"server": API, **authority}}],
+        "users": [{"name": account.name, "user": dict(user)}],
         "contexts": [{"name": "flightline", "context": context}],
         "current-context": "flightline",
     }
     return yaml.safe_dump(document, sort_keys=False)
+
+
+def _fresh_token(kubectl: Kubectl, account: Account) -> str:
+    words = ("create", "token", account.name, f"--namespace={account.namespace}", f"--duration={LIFETIME}")
+    return kubectl(*words).strip()
 
 
 def _token(state: State, account: Account) -> Path:

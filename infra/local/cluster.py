@@ -25,6 +25,8 @@ from pipeline.lock import exclusive
 # What is installed once Kubernetes runs, in this order: each has `install(state)` and `components(state)`.
 EXTENSIONS = ("gitserver", "prometheus", "rollouts", "argocd")
 TOOLS = ("kubernetes",)
+# Known to the supervisor like all others, and started by `flightline forge up` alone.
+OPTIONAL = ("gitea", "store")
 EXTENSION_TOOLS = ("metrics-server", "argo-rollouts", "argo-cd")
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0
@@ -36,7 +38,7 @@ _PAUSE = 0.1
 
 def components(state: State, listening: tuple[int, ...] = ()) -> tuple[Component, ...]:
     """Every process of the cluster; `listening` are the forwarder's sockets, as descriptor numbers."""
-    extended = (component for extension in extensions() for component in extension.components(state))
+    extended = (component for extension in (*extensions(), *optional()) for component in extension.components(state))
     return (forward.component(listening), *base(state), agent(state), *extended)
 
 
@@ -54,6 +56,11 @@ def extensions() -> list[ModuleType]:
     """The modules of what is installed into Kubernetes."""
     names = [f"infra.local.{name}" for name in EXTENSIONS]
     return [importlib.import_module(name) for name in names if importlib.util.find_spec(name)]
+
+
+def optional() -> list[ModuleType]:
+    """The modules of what runs in the cluster's network where somebody asks for it."""
+    return [importlib.import_module(f"infra.local.{name}") for name in OPTIONAL]
 
 
 def up(state: State, say: Say, *, bare: bool = False) -> None:
@@ -87,13 +94,19 @@ def up(state: State, say: Say, *, bare: bool = False) -> None:
 
 
 def down(state: State, say: Say, *, keep_state: bool = False) -> None:
-    """End the cluster and remove every trace; `keep_state` keeps etcd, git and the images. Raises ClusterError."""
+    """End the cluster and remove every trace; `keep_state` keeps etcd, git and the images. Raises ClusterError.
+
+    The forge ends with it, and goes with what the cluster held.
+    """
+    from infra.local import forge
+
     with exclusive(state.root, say):
         if control.running(state):
             say("stopping, pods first")
             pid = control.supervisor(state)
             control.ask(state, "shutdown")
             control.wait_for_end(pid, STOP_SECONDS)
+        forge.end(state, keep_state=keep_state)
         say("removing cgroups and state")
         namespaces.remove_cgroups()
         namespaces.remove_private_folders()

@@ -32,6 +32,8 @@ WAYS = (
     Way("API server", 6443),
     Way("registry", 5000),
     Way("git", 3000),
+    Way("forge", 3001),
+    Way("trusted DVC remote", 3002),
     Way("Argo CD", 8080),
     Way("Prometheus", 9090),
 )

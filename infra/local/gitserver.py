@@ -19,6 +19,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BufferedIOBase
 from pathlib import Path
@@ -209,18 +210,18 @@ class _Handler(BaseHTTPRequestHandler):
         if found is None or repository is None or not repository.is_dir():
             self.send_error(404, "no such repository")
             return
-        with TemporaryFile() as body, ExitStack() as stack:
-            for piece in self._body():
-                body.write(piece)
-            size = body.tell()
+        with TemporaryFile() as sent, ExitStack() as stack:
+            for piece in body(self.headers, self.rfile):
+                sent.write(piece)
+            size = sent.tell()
             # Git reads the file itself, from where its position is.
-            body.seek(0)
+            sent.seek(0)
             if found["rest"] == "/git-receive-pack":
                 # One push at a time: what moved is read before and after it.
                 stack.enter_context(self.server.pushing[repository.name])
                 before = _branches(repository)
                 stack.callback(lambda: self.server.announce(repository, before, _branches(repository)))
-            self._answer(parts.path, parts.query, body, size)
+            self._answer(parts.path, parts.query, sent, size)
 
     def _answer(self, path: str, query: str, body: IO[bytes], size: int) -> None:
         """Run git and pass on what it says."""
@@ -260,12 +261,13 @@ class _Handler(BaseHTTPRequestHandler):
             "REMOTE_USER": "local",
         }
 
-    def _body(self) -> Iterator[bytes]:
-        """The request's body, in whichever of the two ways its length is told."""
-        if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
-            yield from _chunks(self.rfile)
-        elif length := int(self.headers.get("Content-Length") or 0):
-            yield from _exactly(self.rfile, length)
+
+def body(headers: Message, stream: BufferedIOBase) -> Iterator[bytes]:
+    """A request's body, in whichever of the two ways its length is told."""
+    if headers.get("Transfer-Encoding", "").lower() == "chunked":
+        yield from _chunks(stream)
+    elif length := int(headers.get("Content-Length") or 0):
+        yield from _exactly(stream, length)
 
 
 def _chunks(stream: BufferedIOBase) -> Iterator[bytes]:

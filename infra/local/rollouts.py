@@ -24,13 +24,13 @@ def install(state: State) -> None:
     admit(kubectl, state, (ACCOUNT,))
 
 
-def notification_secret(receiver: str) -> str:
-    """Where events go, as the Secret that the project's notifications read."""
+def notification_secret(receiver: str, token: str = "local") -> str:  # noqa: S107 - who listens by default asks for none
+    """Where events go and with which token, as the Secret that the project's notifications read."""
     document = {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"name": SECRET, "namespace": NAMESPACE},
-        "stringData": {"flightline-url": receiver, "flightline-token": "local"},
+        "stringData": {"flightline-url": receiver, "flightline-token": token},
     }
     return yaml.safe_dump(document, sort_keys=False)
 

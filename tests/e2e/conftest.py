@@ -1,6 +1,6 @@
 """The local cluster for the tests that need one; it is started where it is not up, and left running."""
 
-import json
+import os
 import subprocess
 import sys
 import time
@@ -11,13 +11,18 @@ from typing import Any
 
 import pytest
 
+from infra.local import page, users
 from infra.local.components import Kubectl, State, default_state
+from infra.local.demo import stage
+from infra.local.telling import Demo
+from infra.local.timeline import Timeline, sampling
+from pipeline.progress import progress
 from tests.checkouts import PROJECT
-from tests.e2e import page
+from tests.e2e import guards
+from tests.e2e.receiver import told as told_to
 from tests.e2e.stage import clean, settle
 from tests.e2e.team import fork
-from tests.e2e.timeline import Timeline, sampling
-from tests.e2e.world import FLIGHTLINE, HOOK_PORT, World, end, fresh
+from tests.e2e.world import FLIGHTLINE, HOOK_PORT, World, fresh
 
 
 @dataclass(frozen=True)
@@ -56,12 +61,12 @@ def cluster() -> Cluster:
 
 @pytest.fixture
 def receiver(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[[], list[dict[str, Any]]]]:
-    """What the cluster called out since the test began: a function that gives the bodies."""
+    """What the cluster called out since the test began: a function that gives the inputs of each workflow started."""
     out = tmp_path / "notifications.jsonl"
     command = (FLIGHTLINE, "cluster", "exec", "--", sys.executable, "-m", "tests.e2e.receiver")
     process = subprocess.Popen([*command, str(HOOK_PORT), str(out)], cwd=PROJECT)
     try:
-        yield lambda: [json.loads(line)["body"] for line in out.read_text().splitlines()] if out.exists() else []
+        yield lambda: told_to(out)
     finally:
         process.terminate()
         process.wait(10)
@@ -75,14 +80,23 @@ def world(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         clean(cluster.kubectl, cluster.state)
         root = tmp_path_factory.mktemp("story") / "fork"
         told = World(cluster.state, fork(root, cluster.state), folder, timeline)
+        if broken := os.environ.get("BREAK"):
+            guards.take_out(told.fork, broken.split(","))
         settle(told)
         told.train()
-    hook = told.inside(sys.executable, "-m", "tests.e2e.receiver", str(HOOK_PORT), str(folder / "notifications.jsonl"))
+    hook = users.inside(sys.executable, "-m", "tests.e2e.receiver", str(HOOK_PORT), str(folder / "notifications.jsonl"))
     try:
         with sampling(timeline, told.look):
             yield told
     finally:
         for load in (*told.loads.values(), hook):
-            end(load)
+            users.end(load)
         timeline.write(folder)
         page.render(folder)
+
+
+@pytest.fixture(scope="module")
+def story(cluster: Cluster) -> Iterator[Demo]:
+    """A fork of this checkout as it is, on a forge of its own, with two people; nothing of an earlier one is left."""
+    with progress() as say, stage(cluster.state, PROJECT / "build" / "push", say, uncommitted=True) as told:
+        yield told

@@ -1,10 +1,19 @@
-"""Receives notifications, a line per POST: `python -m tests.e2e.receiver PORT OUT` runs until it is terminated."""
+"""Receives notifications, a line per POST: `python -m tests.e2e.receiver PORT OUT` runs until it is terminated.
+
+It stands for the forge: what is posted starts a workflow there, and `told` gives the inputs of each.
+"""
 
 import json
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+
+def told(out: Path) -> list[dict[str, str]]:
+    """The inputs of every workflow that was started, in order, with the file of the `workflow`."""
+    lines = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+    return [{**line["body"]["inputs"], "workflow": line["path"].split("/")[-2]} for line in lines]
 
 
 class Receiver(BaseHTTPRequestHandler):

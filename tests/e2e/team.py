@@ -12,31 +12,17 @@ from typing import Any
 import requests
 import yaml
 
+from infra.local import fork as forks
 from infra.local import gitserver
 from infra.local.components import State
+from infra.local.fork import REGISTRY
+from infra.local.timeline import Timeline
 from tests.checkouts import PROJECT, Checkout, checkout
 from tests.e2e import faults
-from tests.e2e.timeline import Timeline
 
 REPOSITORY = "http://127.0.0.1:3000/flightline.git"
-REGISTRY = "127.0.0.1:5000/flightline"
 SERVER = Path("serving/__main__.py")
 ROLLOUT_FILE = Path("k8s/base/rollout.yaml")
-# A test cluster's patience: intervals of seconds, small samples, and an objective that two busy cores can meet.
-PATIENCE = {
-    "canary-pause": "6s",
-    "half-pause": "4s",
-    "window": "20s",
-    "min-requests": "30",
-    "min-scores": "500",
-    "interval": "3s",
-    "count": "8",
-    "good-in-a-row": "2",
-    "progress-seconds": "40",
-    "deadline-seconds": "1",
-    "deadline-schedule": "0 0 1 1 *",
-}
-P95_SECONDS = "0.250"
 
 
 @dataclass
@@ -227,43 +213,9 @@ def fork(root: Path, state: State) -> Checkout:
     # What the project itself trained need not be trained again: the same inputs give the same bundle.
     if (cache := PROJECT / ".dvc" / "cache").is_dir():
         shutil.copytree(cache, root / ".dvc" / "cache")
-    _settle(root)
-    made.run("flightline", "settings", "apply")
-    made.edit_params(_quick)
+    forks.settle(root, REPOSITORY, REGISTRY)
     made.commit("Our own settings, and a test cluster's patience")
     gitserver.create(gitserver.folder(state), "flightline", ("http://127.0.0.1:8080/api/webhook",))
     made.run("git", "remote", "add", "origin", REPOSITORY)
     made.run("git", "push", "-q", "-u", "origin", "main")
     return made
-
-
-def _settle(root: Path) -> None:
-    project = root / "pyproject.toml"
-    text = project.read_text()
-    for name, value in (("repository", REPOSITORY), ("registry", REGISTRY)):
-        text = re.sub(rf'(?m)^{name} = ".*"$', f'{name} = "{value}"', text)
-    project.write_text(text)
-    for environment in ("staging", "production"):
-        _patient(root / f"k8s/overlays/{environment}/analysis.yaml")
-    slo = root / "k8s/base/slo.yaml"
-    slo.write_text(re.sub(r'p95_seconds: ".*"', f'p95_seconds: "{P95_SECONDS}"', slo.read_text()))
-
-
-def _patient(path: Path) -> None:
-    document = yaml.safe_load(path.read_text())
-    document["data"].update(PATIENCE)
-    if "traffic-seconds" in document["data"]:
-        document["data"].update({"traffic-seconds": "90", "traffic-rate": "100"})
-    path.write_text(yaml.safe_dump(document, sort_keys=False))
-
-
-def _quick(params: dict[str, Any]) -> None:
-    """Shorter load rounds: the story is about what follows the gates."""
-    params["gates"]["load"] = {
-        "users": 2,
-        "rounds": 3,
-        "max_rounds": 3,
-        "round_seconds": 0.3,
-        "max_slowdown": 5.0,
-        "stress_users": [1],
-    }

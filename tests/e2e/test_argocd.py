@@ -356,8 +356,8 @@ def rollouts(trial: Trial, receiver: Callable[[], list[Any]], image: str) -> Rol
 def test_completed_release_is_told(rollouts: Rollouts) -> None:
     rollouts.release("b", {"setWeight": 50}, {"pause": {"duration": "1s"}}, judged("good"))
     assert rollouts.told("completed", "b") == {
+        "workflow": "promote.yml",
         "event": "completed",
-        "phase": "Healthy",
         "environment": STAGING,
         "identity": identity("b"),
         "version": identity("b"),
@@ -372,7 +372,7 @@ def test_completed_release_is_told(rollouts: Rollouts) -> None:
 def test_release_that_fails_its_analysis_is_told_with_the_reason(rollouts: Rollouts) -> None:
     rollouts.release("b", {"setWeight": 50}, judged("bad"))
     message = rollouts.told("aborted", "b")
-    assert (message["reason"], message["phase"]) == ("analysis", "Degraded")
+    assert (message["reason"], message["workflow"]) == ("analysis", "reconcile.yml")
     assert 'Metric "one" assessed Failed' in message["message"]
     until(lambda: rollouts.phase() == "Degraded")
 
@@ -380,7 +380,7 @@ def test_release_that_fails_its_analysis_is_told_with_the_reason(rollouts: Rollo
 def test_release_that_cannot_be_judged_is_told_and_waits(rollouts: Rollouts) -> None:
     rollouts.release("b", {"setWeight": 50}, {"pause": {"duration": "1s"}}, judged("unclear"))
     message = rollouts.told("paused", "b")
-    assert (message["reason"], message["phase"]) == ("inconclusive", "Paused")
+    assert (message["reason"], message["workflow"]) == ("inconclusive", "reconcile.yml")
     assert 'Metric "one" assessed Inconclusive' in message["message"]
     assert rollouts.events("b") == ["paused"]
     assert rollouts.phase() == "Paused"

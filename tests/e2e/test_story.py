@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from infra.local import page
+from infra.local.watch import ENVIRONMENTS, ROLLOUT, aborted, healthy, namespace
 from tests.e2e import faults
 from tests.e2e.team import ROLLOUT_FILE
-from tests.e2e.world import ENVIRONMENTS, ROLLOUT, World, aborted, healthy, namespace
+from tests.e2e.world import World
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 ABORTED, REVERTED = 30.0, 10.0
@@ -102,17 +104,24 @@ def test_04_unrelated_commits_and_a_healthy_staging_release_nothing(world: World
 
 def test_05_canary_without_traffic_is_never_promoted(world: World) -> None:
     with world.timeline.chapter("5 no traffic: inconclusive"):
-        released = _paused_in_production(world, "110m")
+        first = _released_anew(world, "110m")
+        second = _paused_in_production(world, first, following="115m")
         world.flightline("abort", "--env", "production")
-        _ended_and_reverted(world, released)
-        released = _paused_in_production(world, "115m")
+        _ended_and_reverted(world, first)
+        third = _paused_in_production(world, second, following="120m")
         # Its schedule is left out, not what it may do: its own account, Role and way to the API server.
         job = ("create", "job", "--from=cronjob/flightline-deadline", "deadline-now")
         world.kubectl("--namespace", namespace("production"), *job)
-        _ended_and_reverted(world, released)
-        released = _paused_in_production(world, "120m")
+        _ended_and_reverted(world, second)
+        _paused_in_production(world, third)
         world.flightline("resume", "--env", "production")
-        world.until("a person let it go on", lambda: healthy(world.rollout("production"), released))
+        world.until("a person let it go on", lambda: healthy(world.rollout("production"), third))
+
+
+def _released_anew(world: World, cpu: str) -> str:
+    """The same image with another request: another identity, on its way through staging."""
+    world.set_request(cpu)
+    return world.release("b")
 
 
 def _ended_and_reverted(world: World, released: str) -> None:
@@ -121,12 +130,12 @@ def _ended_and_reverted(world: World, released: str) -> None:
     world.until("production is as before", lambda: world.rollout("production")["status"]["phase"] == "Healthy")
 
 
-def _paused_in_production(world: World, cpu: str) -> str:
-    world.set_request(cpu)
-    released = world.release("b")
+def _paused_in_production(world: World, released: str, following: str = "") -> str:
+    """Promote what staging has, with nobody asking; what goes through staging after it, meanwhile."""
     world.until("staging is healthy", lambda: healthy(world.rollout("staging"), released), 150)
     with world.quiet("production"):
-        released = world.promote()
+        assert world.promote() == released
+        after = _released_anew(world, following) if following else ""
         world.until("it is paused as inconclusive", lambda: world.inconclusive("production"), 150)
         assert world.notified("production", "paused", released)
         waits = world.flightline("status", "--env", "production", check=False)
@@ -134,7 +143,7 @@ def _paused_in_production(world: World, cpu: str) -> str:
         assert "nconclusive" in waits.stdout
         status = world.rollout("production")["status"]
         assert status["stableRS"] != status["currentPodHash"]
-    return released
+    return after
 
 
 def test_06_git_revert_and_rollback_need_no_rebuild(world: World) -> None:
@@ -267,8 +276,6 @@ def test_13_no_request_failed_but_those_a_bad_canary_broke(world: World) -> None
 
 
 def test_14_story_is_told_as_a_page(world: World) -> None:
-    from tests.e2e import page
-
     world.timeline.write(world.folder)
     assert "<svg" in page.render(world.folder).read_text()
     assert Path(world.folder / "timeline.json").stat().st_size > 0

@@ -27,10 +27,34 @@ def test_what_an_event_sends_is_defined(notifications: dict[str, str], event: st
     assert yaml.safe_load(notifications[f"template.{template}"])["webhook"]["flightline"]["method"] == "POST"
 
 
-def test_every_message_has_the_same_fields(notifications: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("event", "workflow"), [("completed", "promote"), ("aborted", "reconcile"), ("paused", "reconcile")]
+)
+def test_event_starts_its_workflow(notifications: dict[str, str], event: str, workflow: str) -> None:
+    webhook = yaml.safe_load(notifications[f"template.flightline-{event}"])["webhook"]["flightline"]
+    assert webhook["path"] == f"/actions/workflows/{workflow}.yml/dispatches"
+
+
+def test_every_message_has_the_same_inputs(notifications: dict[str, str]) -> None:
+    """A forge refuses an input that the workflow does not declare."""
     bodies = [text for key, text in notifications.items() if key.startswith("template.")]
     fields = {tuple(re.findall(r'^\s+"(\w+)" ', body, re.MULTILINE)) for body in bodies}
-    assert fields == {("event", "phase", "environment", "identity", "version", "source", "reason", "message")}
+    assert fields == {("event", "environment", "identity", "version", "source", "reason", "message")}
+
+
+@pytest.mark.parametrize("workflow", ["promote", "reconcile"])
+def test_workflow_declares_what_is_sent(notifications: dict[str, str], workflow: str) -> None:
+    path = rollouts.PROJECT / f".github/workflows/{workflow}.yml"
+    declared = yaml.safe_load(path.read_text())[True]["workflow_dispatch"]["inputs"]
+    sent = re.findall(r'^\s+"(\w+)" ', notifications["template.flightline-paused"], re.MULTILINE)
+    assert list(declared) == sent
+    assert all(one.get("type", "string") == "string" for one in declared.values())
+
+
+def test_message_is_cut_and_no_input_is_left_out(notifications: dict[str, str]) -> None:
+    for text in (notifications["template.flightline-aborted"], notifications["template.flightline-paused"]):
+        assert "toString | trunc 1000" in text
+        assert text.count('| default "")') >= 4
 
 
 def test_only_the_pause_has_a_condition(notifications: dict[str, str]) -> None:

@@ -1,6 +1,7 @@
-"""What happened when: chapters, events, figures and samples of the cluster, kept as JSON and drawn as one page."""
+"""What happened when: chapters, events, figures and samples of the cluster, kept as JSON; `page` draws them."""
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from typing import Any
 class Timeline:
     """Times are Unix seconds. `figures` are the ones the project promises: name, value, limit, unit."""
 
+    title: str = "Delivery, end to end"
     started: float = field(default_factory=time.time)
     chapters: list[dict[str, Any]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
@@ -24,7 +26,7 @@ class Timeline:
     @contextmanager
     def chapter(self, title: str) -> Iterator[None]:
         """A part of the story; printed with its duration when it ends."""
-        entry = {"title": title, "start": time.time(), "end": None, "passed": False}
+        entry: dict[str, Any] = {"title": title, "start": time.time(), "end": None, "passed": False}
         self.chapters.append(entry)
         self.say(f"-- {title}")
         try:
@@ -34,11 +36,11 @@ class Timeline:
             entry["end"] = time.time()
             self.say(f"   {'done' if entry['passed'] else 'FAILED'} in {entry['end'] - entry['start']:.1f} s")
 
-    def event(self, what: str) -> float:
-        """Note that something happened now; returns when."""
+    def event(self, what: str, url: str = "") -> float:
+        """Note that something happened now, and where one sees it; returns when."""
         now = time.time()
-        self.events.append({"at": now, "what": what})
-        self.say(f"   {what}")
+        self.events.append({"at": now, "what": what, "url": url})
+        self.say(f"   {what}" + (f"  {url}" if url else ""))
         return now
 
     def figure(self, name: str, value: float, limit: float, unit: str = "s") -> None:
@@ -54,12 +56,15 @@ class Timeline:
 
     def say(self, text: str) -> None:
         """A line of the printed timeline."""
-        print(f"{time.time() - self.started:7.1f} s {text}", flush=True)
+        sys.stdout.write(f"{time.time() - self.started:7.1f} s {text}\n")
+        sys.stdout.flush()
 
     def write(self, folder: Path) -> None:
         """timeline.json."""
         folder.mkdir(parents=True, exist_ok=True)
-        document = {name: getattr(self, name) for name in ("started", "chapters", "events", "figures", "samples")}
+        document = {
+            name: getattr(self, name) for name in ("title", "started", "chapters", "events", "figures", "samples")
+        }
         (folder / "timeline.json").write_text(json.dumps(document, indent=1))
 
 

@@ -1,13 +1,15 @@
 """Users' traffic from a process of its own: a connection per request, every failure counted, a line per request.
 
-`python -m tests.e2e.load SPEC OUT` runs until it is terminated. SPEC is JSON: {"targets": {name: url}, "rate": requests
-per second and target, "rows": [rows], "batch": rows per request, "workers": threads per target, "hold": path}.
+`python -m infra.local.users SPEC OUT` runs until it is terminated. SPEC is JSON: {"targets": {name: url}, "rate":
+requests per second and target, "rows": [rows], "batch": rows per request, "workers": threads per target, "hold": path}.
 """
 
 import http.client
 import itertools
 import json
+import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -15,6 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
+
+from infra.local.components import PROJECT
 
 TIMEOUT = 10.0
 # A refused connection reached nobody, so it is made again, as routers and clients do; `refused` counts it.
@@ -43,6 +47,55 @@ def main() -> None:
         stop.wait()
         for thread in threads:
             thread.join(TIMEOUT + 1)
+
+
+def start(folder: Path, environment: str, address: str, rows: list[dict[str, Any]]) -> "subprocess.Popen[bytes]":
+    """Users of an environment, in the cluster's network: FOLDER/traffic.jsonl is written until `end` of them.
+
+    While a file FOLDER/hold/ENVIRONMENT is there, they ask nothing.
+    """
+    (folder / "hold").mkdir(parents=True, exist_ok=True)
+    spec = {
+        "targets": {environment: address},
+        "rate": 20,
+        "workers": 4,
+        "batch": 10,
+        "rows": rows,
+        "hold": str(folder / "hold"),
+    }
+    path = folder / f"load-{environment}.json"
+    path.write_text(json.dumps(spec))
+    return inside(sys.executable, "-m", "infra.local.users", str(path), str(folder / "traffic.jsonl"))
+
+
+def inside(*command: str) -> "subprocess.Popen[bytes]":
+    """Start a command in the cluster's network; the caller ends it."""
+    program = str(Path(sys.executable).with_name("flightline"))
+    return subprocess.Popen([program, "cluster", "exec", "--", *command], cwd=PROJECT, start_new_session=True)
+
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """End a process group of ours, whatever it does."""
+    try:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(15)
+    except (ProcessLookupError, subprocess.TimeoutExpired):
+        process.kill()
+        process.wait()
+
+
+def newest_rows(root: Path) -> list[dict[str, Any]]:
+    """Every tenth of the last month's rows, as callers would ask for them: mixed, for those of one day are alike."""
+    import pandas as pd
+
+    names = [one["name"] for one in json.loads((root / "build/bundle/signature.json").read_text())["inputs"]]
+    rows = (
+        pd.read_csv(root / "build/rows/rows.csv", usecols=names, low_memory=False)
+        .tail(20_000)
+        .iloc[::10]
+        .sample(frac=1, random_state=1)[names]
+    )
+    return [dict(one) for one in json.loads(rows.to_json(orient="records"))]
 
 
 def _work(spec: dict[str, Any], name: str, worker: int, stop: threading.Event, out: IO[str]) -> None:

@@ -1,4 +1,4 @@
-"""The story as one page: traffic, the canary's weight and what happened, on one axis of time."""
+"""A timeline as one page: traffic, the canary's weight and what happened, on one axis of time."""
 
 import html
 import io
@@ -9,12 +9,13 @@ from typing import Any
 
 OK = 200
 _HEAD = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Delivery, end to end</title><style>
-body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;color:#1c2733}
+<title>{title}</title><style>
+{style}</style><h1>{title}</h1>"""
+_STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;color:#1c2733}
 table{border-collapse:collapse;width:100%;margin:1rem 0}
-td,th{padding:.3rem .6rem;border-bottom:1px solid #dde3ea;text-align:left}
-td.n{text-align:right;font-variant-numeric:tabular-nums}.bad{color:#b3261e}.good{color:#1b6e3c}svg{width:100%;height:auto}
-</style><h1>Delivery, end to end</h1>"""
+td,th{padding:.3rem .6rem;border-bottom:1px solid #dde3ea;text-align:left;overflow-wrap:anywhere}
+td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+.bad{color:#b3261e}.good{color:#1b6e3c}svg{width:100%;height:auto}"""
 
 
 def render(folder: Path) -> Path:
@@ -23,9 +24,9 @@ def render(folder: Path) -> Path:
     path = folder / "traffic.jsonl"
     traffic = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     page = folder / "index.html"
-    page.write_text(
-        _HEAD + _summary(traffic) + _picture(story, traffic) + _chapters(story) + _figures(story) + _events(story)
-    )
+    head = _HEAD.format(title=html.escape(story["title"]), style=_STYLE)
+    drawn = (_summary(traffic) if traffic else "") + (_picture(story, traffic) if story["samples"] else "")
+    page.write_text(head + drawn + _chapters(story) + _figures(story) + _events(story))
     return page
 
 
@@ -61,9 +62,15 @@ def _figures(story: dict[str, Any]) -> str:
 
 def _events(story: dict[str, Any]) -> str:
     rows = "".join(
-        f"<tr><td class=n>{one['at'] - story['started']:.1f} s<td>{html.escape(one['what'])}" for one in story["events"]
+        f"<tr><td class=n>{one['at'] - story['started']:.1f} s<td>{_linked(one['what'], one['url'])}"
+        for one in story["events"]
     )
     return f"<h2>Events</h2><table>{rows}</table>"
+
+
+def _linked(text: str, url: str) -> str:
+    shown = html.escape(text)
+    return f'<a href="{html.escape(url)}">{shown}</a>' if url else shown
 
 
 def _picture(story: dict[str, Any], traffic: list[dict[str, Any]]) -> str:

@@ -1,0 +1,172 @@
+"""The runner of the local forge: takes jobs from it and runs their steps on this machine, as the user who started it.
+
+It is beside the cluster and not in it, because jobs install packages. It is process 1 of namespaces of its own, so that
+nothing that a job starts or mounts outlives it; its home, workspaces and temporary files are folders of the forge.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+from infra.local import control, gitea
+from infra.local.components import ClusterError
+from infra.local.gitea import Folders, Person
+from pipeline.tools import cache_folder
+
+LABEL = "ubuntu-latest:host"
+# Jobs at a time: a report must wait neither for tests nor for scans.
+CAPACITY = 3
+END_SECONDS = 10.0
+# What a job is given of the environment that `forge up` was called in: how package registries are reached.
+KEPT = re.compile(
+    r"(?i:(https?|no|all)_proxy)|[A-Z_]*(CA_BUNDLE|CAINFO|CA_CERTS|SSL_CERT_FILE|SSL_CERT_DIR)"
+    r"|PIP_(CERT|INDEX_URL|EXTRA_INDEX_URL|FIND_LINKS|DEFAULT_TIMEOUT|CONFIG_FILE)|UV_(DEFAULT_INDEX|INDEX|INDEX_URL|FIND_LINKS)"
+    r"|GO(PROXY|SUMDB|NOSUMDB|PRIVATE|FLAGS|TOOLCHAIN)"
+)
+SYSTEM = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+
+
+def start(folders: Folders, administrator: Person, program: Path, tools: Mapping[str, Path]) -> None:
+    """Have it run. `tools` are programs by the name that jobs call them by. Raises ClusterError."""
+    if running(folders):
+        return
+    _prepare(folders, program, tools)
+    environment = jobs_environment(folders, os.environ)
+    if not (folders.runner / "registration").is_file():
+        _register(folders, administrator, environment)
+    own = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+    command = (*own, str(folders.bin / "gitea-runner"), "--config", str(_settings(folders)), "daemon")
+    with folders.log.open("ab") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=folders.runner,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    _process_file(folders).write_text(json.dumps({"pid": process.pid, "started": _started(process.pid)}))
+
+
+def stop(folders: Folders) -> None:
+    """End it, and with it whatever its jobs run."""
+    if pid := running(folders):
+        # The namespace's first process ends with this one, and the kernel ends all others with that.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        control.wait_for_end(pid, END_SECONDS)
+    _process_file(folders).unlink(missing_ok=True)
+
+
+def running(folders: Folders) -> int | None:
+    """Its process, None where it does not run; a number that another process got since does not count."""
+    try:
+        found = json.loads(_process_file(folders).read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    started = _started(found["pid"])
+    return int(found["pid"]) if started and started == found["started"] else None
+
+
+def configuration(folders: Folders) -> str:
+    """The runner's own file."""
+    document = {
+        "log": {"level": "info"},
+        "runner": {
+            "file": str(folders.runner / "registration"),
+            "capacity": CAPACITY,
+            "timeout": "1h",
+            "fetch_interval": "1s",
+            "fetch_interval_max": "1s",
+            "log_report_interval": "2s",
+            "log_report_max_latency": "1s",
+            "state_report_interval": "1s",
+            "labels": [LABEL],
+        },
+        # Jobs find the caches of their tools on this machine.
+        "cache": {"enabled": False},
+        # Jobs of one repository that run at once would share a folder else.
+        "container": {"bind_workdir": True, "workdir_parent": str(folders.runner / "tasks")},
+        "host": {"workdir_parent": str(folders.runner / "work")},
+    }
+    return yaml.safe_dump(document, sort_keys=False)
+
+
+def jobs_environment(folders: Folders, environ: Mapping[str, str]) -> dict[str, str]:
+    """What every job sees: nothing of who started the forge but the way to registries, and caches that are warm."""
+    kept = {name: value for name, value in environ.items() if KEPT.fullmatch(name)}
+    home = Path(environ.get("HOME", "/root"))
+    caches = Path(environ.get("XDG_CACHE_HOME", home / ".cache"))
+    places = {
+        "FLIGHTLINE_CACHE": cache_folder(),
+        "UV_CACHE_DIR": environ.get("UV_CACHE_DIR", caches / "uv"),
+        "PIP_CACHE_DIR": environ.get("PIP_CACHE_DIR", caches / "pip"),
+        "GOCACHE": environ.get("GOCACHE", caches / "go-build"),
+        "GOMODCACHE": environ.get("GOMODCACHE", Path(environ.get("GOPATH", home / "go")) / "pkg" / "mod"),
+    }
+    return {
+        **kept,
+        **{name: str(place) for name, place in places.items()},
+        "HOME": str(folders.runner / "home"),
+        "TMPDIR": str(folders.runner / "tmp"),
+        "PATH": os.pathsep.join(_path(folders, environ)),
+        "LANG": "C.UTF-8",
+    }
+
+
+def _path(folders: Folders, environ: Mapping[str, str]) -> list[str]:
+    """The forge's tools; the Python that this project's environment was made of; Go and Node where they are."""
+    found = (shutil.which(name, path=environ.get("PATH")) for name in ("go", "node"))
+    places = [folders.bin / "jobs", Path(sys.base_prefix) / "bin", *(Path(one).parent for one in found if one)]
+    return list(dict.fromkeys([*map(str, places), *SYSTEM]))
+
+
+def _prepare(folders: Folders, program: Path, tools: Mapping[str, Path]) -> None:
+    for name in ("home", "tmp", "work", "tasks"):
+        (folders.runner / name).mkdir(parents=True, exist_ok=True)
+    (folders.bin / "jobs").mkdir(parents=True, exist_ok=True)
+    links = {
+        folders.bin / "gitea-runner": program,
+        **{folders.bin / "jobs" / name: path for name, path in tools.items()},
+    }
+    for link, path in links.items():
+        link.unlink(missing_ok=True)
+        link.symlink_to(path)
+    _settings(folders).write_text(configuration(folders))
+
+
+def _register(folders: Folders, administrator: Person, environment: Mapping[str, str]) -> None:
+    """For this one repository: what a user's own fork of it runs is not ours."""
+    token = administrator.call("POST", f"repos/{gitea.OWNER}/{gitea.NAME}/actions/runners/registration-token")["token"]
+    words = ("register", "--no-interactive", "--instance", gitea.ADDRESS, "--name", "local", "--labels", LABEL)
+    command = [folders.bin / "gitea-runner", "--config", _settings(folders), *words, "--token", token]
+    done = subprocess.run(command, cwd=folders.runner, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ClusterError(f"the runner was not registered: {(done.stderr or done.stdout).strip()[-400:]}")
+
+
+def _settings(folders: Folders) -> Path:
+    return folders.runner / "config.yaml"
+
+
+def _process_file(folders: Folders) -> Path:
+    return folders.runner / "process.json"
+
+
+def _started(pid: int) -> str | None:
+    """When a process was started, in the kernel's ticks; None where there is none, or a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] == "Z" else fields[19]

@@ -1,0 +1,308 @@
+"""The local forge by itself: what it promises to the workflows, on the local cluster. `make demo` is what it is for.
+
+It ends with the forge down, whatever was on it before.
+"""
+
+import base64
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import requests
+import yaml
+
+from infra.local import fork, gitea, members, rollouts, runner, standins, store
+from infra.local.accounts import portable
+from infra.local.components import PROJECT, ClusterError
+from infra.local.forge import READER
+from infra.local.gitea import ADMIN, Folders, Person
+from infra.local.members import BOT, CLUSTER, DEVELOPER, REVIEWER, Credentials
+from tests.e2e.conftest import Cluster, flightline
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+# Its merge or push starts none of the project's own workflows: what they do is the demo's to show.
+QUIET = "[skip ci]"
+# A forge that was up already may have seen this before.
+BRANCH = f"rehearsal-{os.getpid()}"
+TOPIC = f"topic-{os.getpid()}"
+REPOSITORY = f"repos/{gitea.OWNER}/{gitea.NAME}"
+
+
+@dataclass(frozen=True)
+class Forge:
+    """The forge that is up, and a clone of main."""
+
+    folders: Folders
+    credentials: Credentials
+    clone: Path
+
+    def person(self, name: str) -> Person:
+        return self.credentials.person(name)
+
+    def token(self, name: str) -> Person:
+        """Somebody by token, whose scopes bound what may be done."""
+        return Person(name, self.credentials.tokens[name])
+
+    def commit(self, branch: str, message: str, file: str, text: str) -> str:
+        """On top of main as it is now."""
+        fork.git(self.clone, "fetch", "-q", "origin")
+        fork.git(self.clone, "checkout", "-q", "-B", branch, "origin/main")
+        path = self.clone / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        fork.commit(self.clone, message)
+        return fork.git(self.clone, "rev-parse", "HEAD")
+
+    def push(self, person: Person, branch: str) -> None:
+        fork.git(self.clone, "push", "-q", "origin", f"HEAD:refs/heads/{branch}", **fork.authorized(person))
+
+    def runs(self, branch: str) -> list[dict[str, Any]]:
+        found = self.person(ADMIN).find(f"{REPOSITORY}/actions/runs?branch={branch}")
+        return list(found["workflow_runs"])
+
+    def logs(self, run: int) -> str:
+        jobs = self.person(ADMIN).find(f"{REPOSITORY}/actions/runs/{run}/jobs")["jobs"]
+        paths = (f"{gitea.ADDRESS}/api/v1/{REPOSITORY}/actions/jobs/{job['id']}/logs" for job in jobs)
+        admin = self.person(ADMIN)
+        return "".join(requests.get(path, auth=(admin.name, admin.password), timeout=10).text for path in paths)
+
+
+@pytest.fixture(scope="module")
+def forge(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Forge:
+    flightline("forge", "up", "--uncommitted")
+    folders = Folders.of(cluster.state)
+    credentials = members.read(folders)
+    assert credentials
+    clone = tmp_path_factory.mktemp("forge") / "clone"
+    fork.git(PROJECT, "clone", "-q", gitea.REPOSITORY, str(clone))
+    return Forge(folders, credentials, clone)
+
+
+def until(what: str, holds: Callable[[], Any], seconds: float = 60) -> Any:
+    """What it gave, once it was true."""
+    deadline = time.monotonic() + seconds
+    while not (found := holds()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {seconds:g} s: {what}")
+        time.sleep(0.2)
+    return found
+
+
+def test_main_is_this_project_with_settings_of_its_own(forge: Forge) -> None:
+    head = fork.git(PROJECT, "rev-parse", "HEAD")
+    assert fork.git(forge.clone, "merge-base", head, "origin/main") == head
+    assert f'repository = "{gitea.REPOSITORY}"' in (forge.clone / "pyproject.toml").read_text()
+    fork.flightline(forge.clone, "settings", "check")
+    assert (forge.clone / fork.KEY).read_text() == forge.credentials.signing.public
+
+
+def test_up_again_changes_nothing(forge: Forge) -> None:
+    before = forge.folders.credentials.read_text(), runner.running(forge.folders)
+    flightline("forge", "up")
+    assert (forge.folders.credentials.read_text(), runner.running(forge.folders)) == before
+    assert forge.folders.credentials.stat().st_mode & 0o077 == 0
+
+
+def test_server_is_nobody(forge: Forge) -> None:
+    servers = [one for one in psutil.process_iter(["name", "username"]) if one.info["name"] == "gitea"]
+    assert {one.info["username"] for one in servers} == {"nobody"}
+
+
+WORKFLOW = """
+name: rehearsal
+on:
+  push: {{branches: [{branch}]}}
+  workflow_dispatch: {{}}
+permissions: {{}}
+jobs:
+  first:
+    runs-on: ubuntu-latest
+    permissions: {{contents: read}}
+    steps:
+      - uses: {checkout}
+        with: {{fetch-depth: 0, persist-credentials: false}}
+      - run: git log -1 --format='said %s' && mkdir -p out/in && echo kept > out/in/file && env
+      - uses: {upload}
+        with: {{name: evidence, path: out, if-no-files-found: error}}
+  second:
+    needs: first
+    runs-on: ubuntu-latest
+    permissions: {{actions: read}}
+    steps:
+      - uses: {download}
+        with: {{name: evidence, path: got, run-id: "${{{{ github.run_id }}}}", github-token: "${{{{ github.token }}}}"}}
+      - run: cat got/in/file && {{ setsid sleep 1000 >/dev/null 2>&1 & }}
+"""
+
+
+def _rehearsal() -> str:
+    names = {
+        "checkout": "actions/checkout",
+        "upload": "actions/upload-artifact",
+        "download": "actions/download-artifact",
+    }
+    pinned = standins.used(PROJECT)
+    return WORKFLOW.format(branch=BRANCH, **{key: f"{one}@{next(iter(pinned[one]))}" for key, one in names.items()})
+
+
+def test_push_starts_a_run_within_seconds_and_its_actions_are_found(forge: Forge) -> None:
+    forge.commit(BRANCH, "Rehearse", ".github/workflows/rehearsal.yml", _rehearsal())
+    forge.push(forge.person(DEVELOPER), BRANCH)
+    started = until("a run is there", lambda: forge.runs(BRANCH), 10)
+    # The jobs of the first push to main may still have all places.
+    ended = until("it has ended", lambda: [one for one in forge.runs(BRANCH) if one["status"] == "completed"], 300)
+    logs = forge.logs(started[0]["id"])
+    assert ended[0]["conclusion"] == "success", logs[-3000:]
+    assert "said Rehearse" in logs
+    assert "kept" in logs
+
+
+def test_jobs_see_nothing_of_who_started_the_forge(forge: Forge) -> None:
+    (run,) = forge.runs(BRANCH)
+    assert f"HOME={forge.folders.runner}/home" in forge.logs(run["id"])
+    assert "VIRTUAL_ENV=" not in forge.logs(run["id"])
+
+
+@pytest.mark.parametrize("name", [DEVELOPER, REVIEWER, CLUSTER, ADMIN])
+def test_main_is_pushed_to_by_nobody(forge: Forge, name: str) -> None:
+    forge.commit("direct", f"Directly {QUIET}", "NOTES.md", name)
+    with pytest.raises(ClusterError, match=r"protected branch|denied|403|unauthori[sz]ed"):
+        forge.push(forge.person(name), "main")
+
+
+def test_bot_pushes_to_main_in_bypass_mode_alone(forge: Forge) -> None:
+    forge.commit("bot", f"By the bot {QUIET}", "NOTES.md", "bot")
+    forge.push(forge.token(BOT), "main")
+    flightline("forge", "up", "--mode", "pull-request")
+    forge.commit("bot", f"By the bot again {QUIET}", "NOTES.md", "bot, again")
+    with pytest.raises(ClusterError, match="protected branch"):
+        forge.push(forge.token(BOT), "main")
+    flightline("forge", "up")
+    forge.push(forge.token(BOT), "main")
+
+
+def test_merge_waits_for_checks_and_for_the_code_owner(forge: Forge) -> None:
+    commit = forge.commit(TOPIC, f"A change {QUIET}", "NOTES.md", "a change")
+    forge.push(forge.token(DEVELOPER), TOPIC)
+    asked = {"head": TOPIC, "base": "main", "title": f"A change {QUIET}"}
+    number = forge.token(DEVELOPER).call("POST", f"{REPOSITORY}/pulls", asked)["number"]
+    merge = ("POST", f"{REPOSITORY}/pulls/{number}/merge", {"Do": "merge", "MergeTitleField": f"Merge {QUIET}"})
+    until("it can be merged as such", lambda: forge.token(DEVELOPER).find(f"{REPOSITORY}/pulls/{number}")["mergeable"])
+    with pytest.raises(ClusterError, match="405"):
+        forge.token(DEVELOPER).call(*merge)
+    for context in ("pr / gate-summary (pull_request)", "flightline/gates"):
+        forge.token(BOT).call("POST", f"{REPOSITORY}/statuses/{commit}", {"context": context, "state": "success"})
+    approve = ("POST", f"{REPOSITORY}/pulls/{number}/reviews", {"event": "APPROVED", "body": "Good."})
+    with pytest.raises(ClusterError, match=r"405.*approvals"):
+        forge.token(DEVELOPER).call(*merge)
+    forge.token(BOT).call(*approve)
+    with pytest.raises(ClusterError, match=r"405.*official review requests"):
+        forge.token(DEVELOPER).call(*merge)
+    forge.token(REVIEWER).call(*approve)
+    forge.token(REVIEWER).call(*merge)
+
+
+def test_token_of_the_cluster_starts_workflows_and_can_do_nothing_else(forge: Forge) -> None:
+    token, before = forge.token(CLUSTER), len(forge.runs(BRANCH))
+    token.call("POST", f"{REPOSITORY}/actions/workflows/rehearsal.yml/dispatches", {"ref": BRANCH, "inputs": {}})
+    until("it was started", lambda: len(forge.runs(BRANCH)) > before, 10)
+    head = fork.git(forge.clone, "rev-parse", "origin/main")
+    forbidden = [
+        ("POST", f"{REPOSITORY}/statuses/{head}", {"context": "flightline/gates", "state": "success"}),
+        ("POST", f"{REPOSITORY}/issues", {"title": "An issue"}),
+        ("POST", f"{REPOSITORY}/branches", {"new_branch_name": "mine", "old_branch_name": "main"}),
+        ("PUT", f"{REPOSITORY}/actions/secrets/MINE", {"data": "x"}),
+        ("DELETE", f"{REPOSITORY}/branch_protections/main", None),
+        ("GET", "user", None),
+    ]
+    for call in forbidden:
+        with pytest.raises(ClusterError, match=r"answered 40[134] "):
+            token.call(*call)
+
+
+def test_cluster_is_told_where_to_and_with_whose_token(forge: Forge, cluster: Cluster) -> None:
+    shown = cluster.kubectl("--namespace", rollouts.NAMESPACE, "get", "secret", rollouts.SECRET, "--output=json")
+    expected = yaml.safe_load(rollouts.notification_secret(gitea.REPOSITORY_API, forge.credentials.tokens[CLUSTER]))
+    found = {name: base64.b64decode(value).decode() for name, value in json.loads(shown)["data"].items()}
+    assert found == expected["stringData"]
+
+
+def test_workflows_read_the_cluster_and_change_nothing(cluster: Cluster, forge: Forge, tmp_path: Path) -> None:
+    path = tmp_path / "kubeconfig"
+    path.write_text(portable(cluster.kubectl, cluster.state, READER))
+
+    def may(*words: str) -> bool:
+        command = [
+            cluster.state.tool("kubectl"),
+            f"--kubeconfig={path}",
+            "auth",
+            "can-i",
+            "-n",
+            "flightline-staging",
+            *words,
+        ]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    read = ("pods", "events", "replicasets.apps", "rollouts.argoproj.io", "analysisruns.argoproj.io")
+    assert all(may(verb, kind) for kind in read for verb in ("get", "list"))
+    assert not any(may(verb, kind) for kind in read for verb in ("create", "patch", "delete"))
+    assert not may("get", "secrets")
+
+
+def test_argo_cd_is_told_of_a_push(forge: Forge, cluster: Cluster) -> None:
+    """By the webhook: its own look at main comes every six seconds."""
+    forge.commit("bot", f"For Argo CD {QUIET}", "NOTES.md", "seen?")
+    forge.push(forge.token(BOT), "main")
+    head = fork.git(forge.clone, "rev-parse", "HEAD")
+    revision = (
+        "--namespace",
+        "argocd",
+        "get",
+        "application",
+        "flightline-staging",
+        "--output=jsonpath={.status.sync.revision}",
+    )
+    until("Argo CD has seen it", lambda: cluster.kubectl(*revision) == head, 20)
+    (hook,) = forge.person(ADMIN).find(f"{REPOSITORY}/hooks")
+    assert hook["active"]
+
+
+def test_trusted_data_is_read_by_all_and_written_with_the_password(forge: Forge, tmp_path: Path) -> None:
+    def dvc(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [Path(PROJECT / ".venv/bin/dvc"), *words]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    def fresh(folder: str) -> None:
+        subprocess.run(["rm", "-rf", str(tmp_path / ".dvc/cache"), str(tmp_path / folder)], check=True)
+
+    dvc("init", "--no-scm")
+    dvc("remote", "add", "--default", "trusted", store.ADDRESS)
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows" / "one").write_text(f"{time.time_ns()}")
+    dvc("add", "rows")
+    assert dvc("push").returncode != 0
+    for name, value in (("auth", "basic"), ("user", store.USER), ("password", forge.credentials.store)):
+        dvc("remote", "modify", "--local", "trusted", name, value)
+    assert dvc("push").returncode == 0
+    (tmp_path / ".dvc/config.local").unlink()
+    fresh("rows")
+    pulled = dvc("pull")
+    assert pulled.returncode == 0, pulled.stderr
+    assert (tmp_path / "rows" / "one").is_file()
+
+
+def test_down_leaves_nothing(forge: Forge, cluster: Cluster) -> None:
+    flightline("forge", "down")
+    root = str(forge.folders.root)
+    lines = [" ".join(one.info["cmdline"] or []) for one in psutil.process_iter(["cmdline"])]
+    assert not [line for line in lines if root in line or str(gitea.INSIDE) in line]
+    assert "sleep 1000" not in lines, "the job left it behind"
+    assert not forge.folders.root.exists()
+    assert not cluster.kubectl("--namespace", "argocd", "get", "applications", "--output=name")

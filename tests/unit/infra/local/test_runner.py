@@ -1,0 +1,73 @@
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from infra.local import runner
+from infra.local.gitea import Folders
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Folders:
+    (tmp_path / "runner").mkdir()
+    return Folders(tmp_path)
+
+
+def test_jobs_are_given_the_way_to_registries_and_no_secret(folders: Folders) -> None:
+    given = {
+        "HTTPS_PROXY": "http://proxy.example.com",
+        "no_proxy": "127.0.0.1",
+        "REQUESTS_CA_BUNDLE": "/etc/ca.pem",
+        "PIP_INDEX_URL": "https://mirror.example.com",
+        "GOPROXY": "https://proxy.example.com",
+        "AWS_SECRET_ACCESS_KEY": "hidden",
+        "GITHUB_TOKEN": "hidden",
+        "FLIGHTLINE_TOKEN": "hidden",
+        "VIRTUAL_ENV": "hidden",
+        "PYTHONPATH": "hidden",
+        "PYTHONDONTWRITEBYTECODE": "hidden",
+        "HOME": "/home/me",
+        "PATH": "/home/me/.venv/bin:/usr/bin",
+    }
+    seen = runner.jobs_environment(folders, given)
+    assert "hidden" not in seen.values()
+    assert {name: seen[name] for name in list(given)[:5]} == {name: given[name] for name in list(given)[:5]}
+    assert "/home/me/.venv/bin" not in seen["PATH"].split(os.pathsep)
+
+
+def test_jobs_have_a_home_of_their_own_and_warm_caches(folders: Folders) -> None:
+    seen = runner.jobs_environment(folders, {"HOME": "/home/me", "GOPATH": "/go"})
+    assert Path(seen["HOME"]).is_relative_to(folders.root)
+    assert Path(seen["TMPDIR"]).is_relative_to(folders.root)
+    assert (seen["UV_CACHE_DIR"], seen["GOMODCACHE"]) == ("/home/me/.cache/uv", "/go/pkg/mod")
+
+
+def test_two_jobs_never_share_a_folder(folders: Folders) -> None:
+    settings = yaml.safe_load(runner.configuration(folders))
+    assert settings["runner"]["capacity"] > 1
+    assert settings["container"]["bind_workdir"]
+
+
+def test_process_that_was_recorded_is_the_one_that_runs(folders: Folders) -> None:
+    file = folders.runner / "process.json"
+    assert runner.running(folders) is None
+    with subprocess.Popen(["sleep", "60"]) as process:
+        started = Path(f"/proc/{process.pid}/stat").read_text().split()[21]
+        file.write_text(json.dumps({"pid": process.pid, "started": started}))
+        assert runner.running(folders) == process.pid
+        file.write_text(json.dumps({"pid": process.pid, "started": f"{started}0"}))
+        assert runner.running(folders) is None, "its number may have gone to another process"
+        process.kill()
+
+
+def test_runner_that_was_stopped_is_forgotten(folders: Folders) -> None:
+    process = subprocess.Popen(["sleep", "60"])
+    started = Path(f"/proc/{process.pid}/stat").read_text().split()[21]
+    (folders.runner / "process.json").write_text(json.dumps({"pid": process.pid, "started": started}))
+    runner.stop(folders)
+    assert process.wait(5) < 0
+    assert not (folders.runner / "process.json").exists()
+    runner.stop(folders)
