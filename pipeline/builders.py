@@ -21,6 +21,7 @@ INPUTS_LABEL = "flightline.inputs"
 INSTALL = "apt-get install buildah runc (or start Docker)"
 SOURCES = (".dockerignore", "Dockerfile", "infra/images/trim.py", "requirements/serve.txt", "serving/**/*.py")
 RECIPE = Path("infra/images/base.sh")
+CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 _ARGUMENT = re.compile(r"^ARG BASE_IMAGE=(\S+@(sha256:[0-9a-f]{64}))$", re.MULTILINE)
 
 
@@ -77,6 +78,14 @@ def base(root: Path, wanted: str = "") -> Base:
     if not (found := _ARGUMENT.search(text)):
         raise ImageError(f"the base image {wanted or 'in Dockerfile'} has no digest; name it as IMAGE@sha256:...")
     return Base(found[1], found[2])
+
+
+def secrets(environ: Mapping[str, str]) -> dict[str, Path]:
+    """What pip on this machine trusts and is configured by, so that a build gets packages the way the machine does."""
+    trusted = [*(environ.get(name, "") for name in ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")), CERTIFICATES]
+    named = {"ca": trusted, "pip": [environ.get("PIP_CONFIG_FILE", "")]}
+    found = {name: [Path(one) for one in places if one and Path(one).is_file()] for name, places in named.items()}
+    return {name: places[0] for name, places in found.items() if places}
 
 
 def make_base(root: Path, cache: Path | None = None) -> Base:

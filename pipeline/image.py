@@ -3,6 +3,7 @@
 An image is named as `HOST/REPOSITORY[:TAG][@DIGEST]` in a registry, or as `oci:FOLDER[:TAG][@DIGEST]` in an OCI layout.
 """
 
+import os
 import re
 import tempfile
 import time
@@ -98,11 +99,13 @@ def build(
     """Build the code image of the sources under `root` and store it. Raises ImageError.
 
     `base` is an image by digest, "local" for one made here, "" for the Dockerfile's own; `builder` is docker, podman or
-    buildah, "" for the first that answers. `secrets` are files for the build alone: `ca` (PEM), `pip` (pip.conf).
+    buildah, "" for the first that answers. `secrets` are files for the build alone: `ca` (PEM), `pip` (pip.conf); those of
+    this machine where none is given.
     """
     start, place = time.monotonic(), locate(destination)
     engine, ground = builders.find(builder), builders.base(root, base)
-    job = builders.Job(root.resolve(), engine, ground, secrets or {}, cached, builders.inputs(root, ground))
+    given = {**builders.secrets(os.environ), **(secrets or {})}
+    job = builders.Job(root.resolve(), engine, ground, given, cached, builders.inputs(root, ground))
     with tempfile.TemporaryDirectory() as folder:
         made = Layout(Path(folder))
         builders.run(job, made.path)

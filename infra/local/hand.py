@@ -18,6 +18,7 @@ from pipeline.forge import Client, Forge, ForgeError, Pull, Run
 
 API = f"{gitea.ADDRESS}/api/v1"
 LINES = 25
+_ERROR = "##[error]"
 SECONDS = 30.0
 # A person's look at a page every second for an hour may meet a forge that restarts now and then.
 PATIENCE = 600.0
@@ -171,7 +172,7 @@ class Hand:
         return "\n".join(self._text(one["id"]) for one in self.jobs(run))
 
     def log(self, run: Run) -> str:
-        """The ends of the logs of a run's jobs that failed or run."""
+        """What a run's jobs that failed, or run, said last."""
         jobs = self.jobs(run)
         telling = [one for one in jobs if one["conclusion"] in FAILED or one["status"] == "in_progress"]
         return "\n".join(f"  job {one['name']}:\n{_end(self._text(one['id']))}" for one in telling)
@@ -188,7 +189,11 @@ class Hand:
 
 
 def _end(text: str) -> str:
-    return "\n".join(f"    {line}" for line in text.splitlines()[-LINES:])
+    """What came right before each step that failed; a matrix has one log, whose end may be another's. Else its end."""
+    lines = text.splitlines()
+    failed = [at for at, line in enumerate(lines) if _ERROR in line]
+    shown = [lines[max(0, at - LINES) : at + 1] for at in failed[:2]] or [lines[-LINES:]]
+    return "\n    ...\n".join("\n".join(f"    {line}" for line in part) for part in shown)
 
 
 def _author(name: str) -> dict[str, str]:

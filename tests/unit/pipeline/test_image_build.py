@@ -35,6 +35,22 @@ def test_unknown_builder_is_refused() -> None:
         builders.find("kaniko")
 
 
+def test_build_trusts_and_asks_whom_this_machine_does(tmp_path: Path) -> None:
+    (tmp_path / "proxy.pem").touch()
+    (tmp_path / "pip.conf").touch()
+    environ = {
+        "PIP_CERT": f"{tmp_path}/proxy.pem",
+        "SSL_CERT_FILE": "/other.pem",
+        "PIP_CONFIG_FILE": f"{tmp_path}/pip.conf",
+    }
+    assert builders.secrets(environ) == {"ca": tmp_path / "proxy.pem", "pip": tmp_path / "pip.conf"}
+
+
+def test_configuration_that_is_not_there_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(builders, "CERTIFICATES", "/nowhere.pem")
+    assert builders.secrets({"PIP_CERT": "/nowhere/else.pem", "PIP_CONFIG_FILE": "/dev/null"}) == {}
+
+
 def test_default_base_is_the_dockerfiles_and_has_a_digest() -> None:
     found = builders.base(ROOT)
     assert found.name.endswith(f"@{found.digest}")

@@ -85,6 +85,16 @@ def test_wait_ends_early_when_a_workflow_that_it_needs_failed(told: tuple[Demo, 
     assert "all is well" not in str(caught.value)
 
 
+def test_log_of_a_matrix_is_shown_where_it_failed(told: tuple[Demo, Played]) -> None:
+    story, played = told
+    run = played.add_run("pr.yml", conclusion="failure")
+    log = ["early"] * 100 + ["E  assert 1 == 2", "##[error]Process completed with exit code 2."] + ["late"] * 100
+    played.add_job(run["id"], "checks", "failure", "\n".join(log))
+    shown = story.explain()
+    assert "assert 1 == 2" in shown
+    assert "late" not in shown
+
+
 def test_failure_of_earlier_runs_other_workflows_and_cancelled_ones_does_not_matter(told: tuple[Demo, Played]) -> None:
     story, played = told
     played.add_run("gate.yml", conclusion="failure")
