@@ -99,8 +99,8 @@ def build(
     """Build the code image of the sources under `root` and store it. Raises ImageError.
 
     `base` is an image by digest, "local" for one made here, "" for the Dockerfile's own; `builder` is docker, podman or
-    buildah, "" for the first that answers. `secrets` are files for the build alone: `ca` (PEM), `pip` (pip.conf); those of
-    this machine where none is given.
+    buildah, "" for the first that answers. `secrets` are files for the build alone: `ca` (PEM), `pip` (pip.conf); this
+    machine's own where none is given.
     """
     start, place = time.monotonic(), locate(destination)
     engine, ground = builders.find(builder), builders.base(root, base)
