@@ -69,6 +69,6 @@ def test_shipped_slo_is_read_as_numbers() -> None:
 def test_slo_that_is_not_a_number_is_named(tmp_path: Path) -> None:
     (tmp_path / PATH).parent.mkdir(parents=True)
     shipped = (PROJECT / PATH).read_text()
-    (tmp_path / PATH).write_text(re.sub(r'p95_seconds: ".*"', 'p95_seconds: "fast"', shipped))
+    (tmp_path / PATH).write_text(re.sub(r"p95_seconds: .*", "p95_seconds: fast", shipped))
     with pytest.raises(ConfigError, match=r"p95_seconds: .*\(got 'fast'\)"):
         read_slo(tmp_path)
