@@ -6,6 +6,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BASE_IMAGE ?=
+# Tests wait for processes more than they compute; those of one file share what it prepares.
+WORKERS ?= 2
 UV := $(VENV)/bin/uv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # Starting is mostly importing, and imports are quick only from compiled modules.
@@ -56,7 +58,7 @@ image: $(VENV)/.train bundle ## Build the code image and put build/bundle on it;
 
 .PHONY: test
 test: $(VENV)/.dev $(VENV)-scan ## Prove it all
-	pytest $(TESTS)
+	pytest -n $(WORKERS) --dist loadfile $(TESTS)
 
 .PHONY: lint
 lint: $(VENV)/.dev ## Format, lint and type check, as CI does
@@ -107,7 +109,11 @@ demo: $(VENV)/.dev ## Tell a release's story on the local forge and cluster, fro
 
 .PHONY: e2e
 e2e: $(VENV)/.dev ## Play a release's whole life on the local cluster; writes build/e2e/. FULL=1 adds the nightly outages
-	pytest -s tests/e2e/test_argocd.py tests/e2e/test_story.py tests/e2e/test_push.py $(if $(FULL),,-m "not nightly")
+	pytest -s tests/e2e/test_argocd.py tests/e2e/test_story.py $(if $(FULL),,-m "not nightly")
+
+.PHONY: forge-test
+forge-test: $(VENV)/.dev ## Try the local forge, and tell the demo's story on it with what must not happen. FULL=1 adds the races
+	pytest -s tests/e2e/test_forge.py tests/e2e/test_push.py $(if $(FULL),,-m "not nightly")
 
 .PHONY: cluster-test
 cluster-test: $(VENV)/.dev ## Boot a cluster of its own, try what the local cluster promises, and look for what it left behind
@@ -132,8 +138,12 @@ setup: $(FOR:%=$(VENV)/.%) ## Install the environments of FOR="gate deliver", as
 reproduce: $(VENV)/.train ## Reproduce everything up to the bundle; what DVC's default remote has is restored, not made again
 	dvc repro --pull
 
+.PHONY: restore
+restore: $(VENV)/.deliver ## Restore what dvc.lock names from DVC's default remote; runs no stage, fails where it would have to
+	flightline ci restore
+
 .PHONY: share
-share: $(VENV)/.train ## Give DVC's default remote what it lacks; on main that is the trusted one
+share: $(VENV)/.deliver ## Give DVC's default remote what it lacks; on main that is the trusted one
 	dvc push
 
 .PHONY: security

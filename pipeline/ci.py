@@ -58,10 +58,13 @@ def login(settings: Settings, environ: Mapping[str, str] = os.environ) -> str:
     """Leave the registry's login where Docker, cosign and `flightline image` look for it; a sentence."""
     host = settings.registry.partition("/")[0]
     found = credentials(host, environ)
-    if found is None:
-        return f"{host}: no login was given; what Docker knows already is used"
     path = Path(environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
     config = json.loads(path.read_text()) if path.is_file() else {}
+    if found is None:
+        if environ.get("DOCKER_CONFIG"):
+            # buildah takes a folder that is named and has no such file for a mistake
+            _write_secret(path, json.dumps(config, indent=2))
+        return f"{host}: no login was given; what Docker knows already is used"
     auth = base64.b64encode(":".join(found).encode()).decode()
     config["auths"] = {**config.get("auths", {}), host: {"auth": auth}}
     _write_secret(path, json.dumps(config, indent=2))

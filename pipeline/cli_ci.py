@@ -63,6 +63,32 @@ def cluster() -> None:
     typer.echo(machine.cluster())
 
 
+@ci.command(help="Write dvc.lock, and what of its outs the remote lacks, to a new folder for another job.")
+def give(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
+    """Runs where the model's code runs, so it needs no right to write."""
+    from pipeline import handover
+
+    typer.echo(handover.give(Path.cwd(), folder))
+
+
+@ci.command(help="Take what `give` wrote in another job into DVC's cache and the work tree, if all of it is sound.")
+def receive(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
+    """Takes it as data; nothing of it is run."""
+    from pipeline import handover
+
+    typer.echo(handover.receive(Path.cwd(), folder))
+
+
+@ci.command(
+    help="Restore what dvc.lock names from DVC's default remote; runs no stage, and fails where it would have to."
+)
+def restore() -> None:
+    """For jobs that hold keys."""
+    from pipeline import handover
+
+    handover.restore(Path.cwd())
+
+
 def _settings() -> Any:
     from pipeline.config import read_settings
 

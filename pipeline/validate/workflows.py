@@ -23,7 +23,7 @@ ACTIONS = frozenset(
     "actions/cache actions/checkout actions/create-github-app-token actions/download-artifact actions/upload-artifact "
     "sigstore/cosign-installer".split()
 )
-RELEASING = ("deliver.yml", "build", "release", "token", "train")
+RELEASING = ("deliver.yml", "build", "lock", "release", "token", "train")
 _CACHES = re.compile(r"actions/cache@|^\s*cache: (?!false)", re.MULTILINE)
 _PIN = re.compile(r"uses: (?P<action>[\w./-]+)@(?P<pin>\S+)(?P<comment>.*)")
 _SHA, _VERSION = re.compile(r"[0-9a-f]{40}"), re.compile(r"\s+# v\d+\.\d+\.\d+")

@@ -66,7 +66,8 @@ def test_no_text_reaches_a_shell_but_by_a_variable(path: Path) -> None:
 def test_what_runs_a_branchs_code_reads_and_has_no_secret(name: str) -> None:
     text, found = WORKFLOWS[name].read_text(), document(WORKFLOWS[name])
     assert "secrets." not in text
-    assert "github.token" not in text
+    # The login of `pr`: a token that reads, for packages that the branch's author may read.
+    assert text.count("github.token") == (1 if name == "pr" else 0)
     for job in found["jobs"].values():
         assert set(job["permissions"].values()) <= {"read"}
         assert "environment" not in job
@@ -76,6 +77,34 @@ def test_what_runs_a_branchs_code_reads_and_has_no_secret(name: str) -> None:
 def test_what_may_write_runs_mains_code_alone(name: str) -> None:
     checkouts = [step for step in steps(WORKFLOWS[name]) if "actions/checkout@" in str(step.get("uses"))]
     assert {step["with"]["ref"] for step in checkouts} == {"${{ github.event.repository.default_branch }}"}
+
+
+def test_what_trains_can_read_and_nothing_else() -> None:
+    """Every step of a job can ask for its OIDC token and read its checkout's secrets: keys are in other jobs."""
+    jobs = document(WORKFLOWS["deliver"])["jobs"]
+    assert jobs["train"]["permissions"] == {"contents": "read"}
+    assert "environment" not in jobs["train"]
+    assert "secrets." not in str(jobs["train"]) + ACTIONS["train"].read_text()
+    assert "github.token" not in ACTIONS["train"].read_text()
+    assert not set(jobs["train"]) & {"env", "container", "services"}
+
+
+def test_nothing_is_trained_beside_keys() -> None:
+    trains = {named(path) for path in FILES if any("make reproduce" in str(step.get("run")) for step in steps(path))}
+    assert trains == {"actions/train/action.yml", "workflows/gate.yml"}
+    users = [
+        name
+        for name, job in document(WORKFLOWS["deliver"])["jobs"].items()
+        if any(step.get("uses") == "./.github/actions/train" for step in job.get("steps", ()))
+    ]
+    assert users == ["train"]
+
+
+def test_what_was_trained_is_looked_at_before_there_are_keys() -> None:
+    scripts = [str(step.get("run", step.get("uses"))) for step in steps(ACTIONS["lock"])]
+    received = scripts.index("flightline ci receive build/trained")
+    assert all("secret" not in str(step) and "inputs." not in str(step) for step in steps(ACTIONS["lock"])[:received])
+    assert received < next(at for at, one in enumerate(scripts) if "ci identity" in one) < scripts.index("make share")
 
 
 def test_only_main_is_delivered() -> None:
@@ -91,6 +120,15 @@ def test_going_back_never_waits_for_a_delivery() -> None:
     for name in ("rollback", "reconcile", "promote"):
         assert groups[name].startswith(f"{name}-")
         assert document(WORKFLOWS[name])["concurrency"]["cancel-in-progress"] is False
+
+
+def test_a_report_is_written_however_the_run_ended_and_one_at_a_time_for_a_commit() -> None:
+    found = document(WORKFLOWS["report"])
+    assert "if" not in found["jobs"]["report"]
+    assert found["concurrency"] == {
+        "group": "report-${{ github.event.workflow_run.head_sha }}",
+        "cancel-in-progress": False,
+    }
 
 
 def test_the_required_check_always_runs_and_asks_for_every_job() -> None:
@@ -134,11 +172,14 @@ def test_the_cluster_can_send_every_input_that_these_take() -> None:
 
 def test_cosign_is_the_one_that_the_tools_pin() -> None:
     assert "cosign" in {one.name for one in TOOLS}
-    (installed,) = [step for step in steps(ACTIONS["build"]) if "cosign-installer" in str(step.get("uses"))]
-    assert (
-        f"sigstore/cosign/v3 {installed['with']['cosign-release']}"
-        in (PROJECT / "infra/tools/cosign/go.mod").read_text()
-    )
+    installed = {
+        step["with"]["cosign-release"]
+        for path in FILES
+        for step in steps(path)
+        if "cosign-installer" in str(step.get("uses"))
+    }
+    (version,) = installed
+    assert f"sigstore/cosign/v3 {version}" in (PROJECT / "infra/tools/cosign/go.mod").read_text()
 
 
 def test_an_action_is_pinned_to_one_commit_everywhere() -> None:

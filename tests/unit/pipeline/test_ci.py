@@ -80,6 +80,12 @@ def test_a_login_is_where_docker_keeps_it(settings: Settings, tmp_path: Path, mo
     assert "s3:cret" not in said
 
 
+def test_without_a_login_a_named_folder_has_an_empty_configuration(settings: Settings, tmp_path: Path) -> None:
+    said = ci.login(settings, {"DOCKER_CONFIG": str(tmp_path / "docker")})
+    assert "no login was given" in said
+    assert json.loads((tmp_path / "docker/config.json").read_text()) == {}
+
+
 @pytest.mark.parametrize(
     ("server", "host", "given"),
     [
