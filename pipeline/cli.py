@@ -28,6 +28,7 @@ from pipeline.cli_rollout import rollout
 from pipeline.cli_tools import tools
 from pipeline.errors import USAGE, explain
 from pipeline.lock import exclusive
+from pipeline.progress import progress
 
 app = typer.Typer(
     name="flightline",
@@ -142,7 +143,7 @@ def gate(
     kind: gates.Kind = "retrain" if retrain else "change"
     if names:
         return _some_gates(names, kind, image, as_json=as_json)
-    with _progress() as say, exclusive(Path.cwd(), say):
+    with progress() as say, exclusive(Path.cwd(), say):
         verdict = gates.run(_context(), kind, say, image)
         say("report")
         report.render(verdict, Path("build"))
@@ -158,7 +159,7 @@ def _some_gates(names: list[str], kind: Any, image: str, *, as_json: bool) -> in
     from pipeline import gate as gates
     from pipeline.verdict import worst
 
-    with _progress() as say, exclusive(Path.cwd(), say):
+    with progress() as say, exclusive(Path.cwd(), say):
         results = gates.some(_context(), kind, names, say, image)
     if as_json:
         typer.echo(json.dumps([result.model_dump(mode="json") for result in results], indent=2))
@@ -209,7 +210,7 @@ def run() -> None:
     """Serves in the foreground on HOST and PORT until Ctrl-C."""
     from pipeline.run import run as everything
 
-    with _progress() as say:
+    with progress() as say:
         serve_now = everything(_context(), say)
     serve_now()
 
@@ -221,12 +222,6 @@ def serve() -> None:
 
     context = _context()
     serving(context, standing(context))()
-
-
-def _progress() -> Any:
-    from pipeline.progress import progress
-
-    return progress()
 
 
 def _print(renderable: Any) -> None:

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from pipeline.progress import progress
+
 delivery = typer.Typer()
 check = typer.Typer(
     help="Check what machines wrote to k8s/releases/, and what people change there.", no_args_is_help=True
@@ -57,12 +59,14 @@ def promote(
     dry_run: _DryRun = False,
     as_json: _AsJson = False,
 ) -> int:
-    """Exit 0 prepared or promoted already, 1 refused."""
+    """Exit 0 prepared or promoted already, 1 refused: with --pull-request also where the cluster contradicts."""
     from pipeline.delivery.promote import promote as run
+    from pipeline.delivery.promote import trusted
+    from pipeline.delivery.reconcile import contradicted
 
-    how = _how(branch, push=push, pull_request=pull_request, dry_run=dry_run)
-    with _progress() as say:
-        found = run(_context(), env, how, say)
+    how, context = _how(branch, push=push, pull_request=pull_request, dry_run=dry_run), _context()
+    with progress() as say:
+        found = run(context, env, how, say, doubt=contradicted(context.settings) if pull_request else trusted)
         found = _asked("promote", found, say) if pull_request else found
     return _show(found, as_json=as_json)
 
@@ -90,7 +94,7 @@ def rollback(  # noqa: PLR0913 - an option each
     if bool(to) == bool(aborted):
         raise typer.BadParameter("give one of --to RELEASE and --aborted IDENTITY")
     how = _how(branch, push=push, pull_request=pull_request, dry_run=dry_run)
-    with _progress() as say:
+    with progress() as say:
         if to:
             found = back.rollback(_context(), env, to, reason, how, say)
         else:
@@ -155,7 +159,7 @@ def reconcile(
         raise typer.BadParameter("--poll asks the cluster itself; leave --env, --identity and --event out")
     if (event or env or identity) and not (event and env and identity):
         raise typer.BadParameter("an event needs --event, --env and --identity")
-    with _progress() as say:
+    with progress() as say:
         desk = Reconciling.of(_context(), say)
         hint = Hint(event=event, environment=env, identity=identity, reason=reason, message=message)
         answers = desk.poll() if poll else desk.answer(hint) if event else desk.tidy()
@@ -216,7 +220,7 @@ def _held(verb: str, wanted: tuple[str, str, str], how: Any, *, pull_request: bo
     """Hold an identity, or let it go: (environment, identity, reason)."""
     from pipeline.delivery import hold as edits
 
-    with _progress() as say:
+    with progress() as say:
         found = getattr(edits, verb)(_context(), *wanted, how, say)
         return _asked(verb, found, say) if pull_request else found
 
@@ -243,12 +247,6 @@ def _context() -> Any:
     return Context(Path.cwd())
 
 
-def _progress() -> Any:
-    from pipeline.progress import progress
-
-    return progress()
-
-
 def _alone() -> Any:
     """Progress, while no other run changes build/."""
     from contextlib import contextmanager
@@ -257,7 +255,7 @@ def _alone() -> Any:
 
     @contextmanager
     def held() -> Any:
-        with _progress() as say, exclusive(Path.cwd(), say):
+        with progress() as say, exclusive(Path.cwd(), say):
             yield say
 
     return held()

@@ -1,9 +1,11 @@
 """`flightline plan` and `flightline commit-lock`: what a run on a push asks first, and what it may write first."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+
+from pipeline.progress import progress
 
 _Output = Annotated[
     Path | None, typer.Option("--output", help="Add key=value lines to this file, as $GITHUB_OUTPUT takes them.")
@@ -54,7 +56,7 @@ def commit_lock(
     if push and pull_request:
         raise typer.BadParameter("give one of --push and --pull-request")
     here = Here(Path.cwd())
-    with _progress() as say:
+    with progress() as say:
         found = lock.commit_lock(here, How(push=push, dry_run=dry_run), say)
         if pull_request and found.outcome == "prepared":
             found = lock.ask(here, found, say)
@@ -64,9 +66,3 @@ def commit_lock(
     typer.echo(found.model_dump_json() if as_json else found.text)
     code: int = found.exit_code
     return code
-
-
-def _progress() -> Any:
-    from pipeline.progress import progress
-
-    return progress()

@@ -1,9 +1,11 @@
 """`flightline evidence | comment | publish`: what a pull request's run found, and what main's code says of it."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+
+from pipeline.progress import progress
 
 review = typer.Typer()
 
@@ -20,7 +22,7 @@ def evidence(
     from pipeline.context import Context
     from pipeline.review.collect import FOLDER, collect
 
-    with _progress() as say:
+    with progress() as say:
         found = collect(Context(Path.cwd()), base, say)
     reason = f": {found.reason}" if found.reason else ""
     typer.echo(found.model_dump_json() if as_json else f"{FOLDER}: {found.outcome}{reason}")
@@ -39,7 +41,7 @@ def comment(
     from pipeline.review.post import post
 
     here = Here(Path.cwd())
-    with _progress() as say:
+    with progress() as say:
         found = post(here, Forge.of(here.settings, say=say), run, evidence, say)
     typer.echo(found.model_dump_json() if as_json else found.text)
 
@@ -50,12 +52,6 @@ def publish(*, as_json: _AsJson = False) -> None:
     from pipeline.context import Context
     from pipeline.review.publish import publish as run
 
-    with _progress() as say:
+    with progress() as say:
         found = run(Context(Path.cwd()), say)
     typer.echo(found.model_dump_json() if as_json else f"published: {found.folder}")
-
-
-def _progress() -> Any:
-    from pipeline.progress import progress
-
-    return progress()

@@ -5,13 +5,12 @@ that nothing that somebody else wrote meanwhile is lost.
 """
 
 import json
-import secrets
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from pipeline.delivery.git import Repository
+from pipeline.delivery.push import back_off
 from pipeline.errors import GitError, UnavailableError
 
 BRANCH = "reports"
@@ -63,7 +62,7 @@ def publish(repository: Repository, folder: str, files: Mapping[str, bytes], ins
             raise GitError(
                 f"branch {BRANCH!r} takes no push: {said}; nothing may protect it from the project's own bot"
             )
-        _wait(attempt)
+        back_off(attempt, _LONGEST)
     raise UnavailableError(f"branch {BRANCH!r} moved {ATTEMPTS} times while this was pushed; run it again")
 
 
@@ -161,8 +160,3 @@ def _paths(repository: Repository, tip: str | None) -> list[str]:
 
 def _below(path: str, folders: set[str]) -> bool:
     return path in _TOP or any(path.startswith(f"{one}/") for one in folders)
-
-
-def _wait(attempt: int) -> None:
-    """Up to twice as long each time, by chance, so that two who collided do not again."""
-    time.sleep(min(_LONGEST, 0.1 * 2**attempt) * secrets.randbelow(1000) / 1000)

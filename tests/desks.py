@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline.delivery.promote import promote
 from pipeline.delivery.pulls import CHECKS, Desk
 from pipeline.delivery.push import Outcome
-from pipeline.delivery.reconcile import Answer, Hint, Reconciling, promotion_evidence
+from pipeline.delivery.reconcile import Answer, Hint, Reconciling, contradicted, promotion_evidence
 from tests import deliveries, forges
 from tests.deliveries import BRANCH, Fork
 from tests.forges import REPOSITORY, Played
@@ -43,7 +44,8 @@ class Office:
         """`flightline promote --pull-request`."""
         from pipeline.delivery import pulls
 
-        desk, outcome = self.desk, self.fork.promote(BRANCH)
+        desk, doubt = self.desk, contradicted(self.fork.context.settings, self.environ)
+        outcome = promote(self.fork.context, "", BRANCH, self.told.append, deliveries.expect, doubt)
         return pulls.ask(desk, "promote", outcome, lambda key, _: promotion_evidence(desk, key, self.environ))
 
     def pulls(self, state: str = "open") -> list[Pull]:

@@ -1,12 +1,12 @@
 """As much of Prometheus as the graphs ask of one: series in a range, of a stable version and of a canary that errs."""
 
-import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.servers import answering
 
 STABLE, CANARY = "58597b74f9", "64fb6d65ff"
 HASH = "rollouts_pod_template_hash"
@@ -31,24 +31,11 @@ def one(labels: dict[str, str], times: list[float], value: float) -> dict[str, A
 def playing(released: float) -> Iterator[str]:
     """The address of a server whose canary takes traffic from this moment on."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
-            span = (float(asked["start"]), max(float(asked["end"]), released + 60), float(asked["step"]))
-            result = series(asked["query"], *span, released)
-            data = json.dumps({"status": "success", "data": {"resultType": "matrix", "result": result}}).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+    def reply(asked: BaseHTTPRequestHandler) -> tuple[int, Any]:
+        given = {name: values[0] for name, values in parse_qs(urlsplit(asked.path).query).items()}
+        span = (float(given["start"]), max(float(given["end"]), released + 60), float(given["step"]))
+        result = series(given["query"], *span, released)
+        return 200, {"status": "success", "data": {"resultType": "matrix", "result": result}}
 
-        def log_message(self, *words: Any) -> None:
-            """Nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with answering(reply) as address:
+        yield address

@@ -1,17 +1,21 @@
-"""Real servers in processes of their own, for whatever tests one from outside."""
+"""Real servers: the product's in processes of their own, and whatever else answers JSON in a thread of this one."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from pipeline.gates.load_server import free_port
 
@@ -95,3 +99,34 @@ def kill(process: "subprocess.Popen[bytes]") -> None:
     if process.poll() is None:
         process.kill()
         process.wait(STOP_SECONDS)
+
+
+Reply = Callable[[BaseHTTPRequestHandler], tuple[int, Any]]
+
+
+@contextmanager
+def answering(reply: Reply) -> Iterator[str]:
+    """The address on loopback of what answers GET and PATCH with a status and JSON."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            status, document = reply(self)
+            data = json.dumps(document).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_GET = do_PATCH = answer  # noqa: N815 - their names upstream
+
+        def log_message(self, *words: Any) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()

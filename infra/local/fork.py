@@ -46,17 +46,19 @@ def copy_files(root: Path) -> None:
 
 
 def settle(root: Path, repository: str, registry: str = REGISTRY, *, owner: str = "", key: str = "") -> None:
-    """Give a checkout its settings, render what follows from them, and make it patient; `key` is a public key."""
+    """Give a checkout its settings, render what follows from them, and make it patient.
+
+    `key` is the public key of who signs there; without one nobody does, for the template's own signer cannot.
+    """
     project = root / "pyproject.toml"
     text = project.read_text()
     for name, value in (("repository", repository), ("registry", registry)):
         text = re.sub(rf'(?m)^{name} = ".*"$', f'{name} = "{value}"', text)
     if owner:
         text = re.sub(r"(?m)^owners = .*$", f'owners = ["@{owner}"]', text)
+    signing = f'[tool.flightline.signing]\nkey = "{KEY}"\n\n' if key else ""
+    text = re.sub(r"(?ms)^(?:#[^\n]*\n)*\[tool\.flightline\.signing\]\n.*?(?=^\[)", signing, text)
     if key:
-        text = re.sub(
-            r"(?ms)^\[tool\.flightline\.signing\]\n.*?(?=^\[)", f'[tool.flightline.signing]\nkey = "{KEY}"\n\n', text
-        )
         (root / KEY).write_text(key)
     project.write_text(text)
     patience.shorten(root, read_settings(root).environments)

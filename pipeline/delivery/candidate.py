@@ -20,7 +20,7 @@ from pipeline.verdict import Decision, Verdict
 if TYPE_CHECKING:
     from pipeline.context import Context  # it imports the model, which takes seconds
 
-BASE_LABEL = "org.opencontainers.image.base.digest"
+BASE_LABEL, BASE_NAME_LABEL = "org.opencontainers.image.base.digest", "org.opencontainers.image.base.name"
 LOCK = "dvc.lock"
 
 

@@ -7,14 +7,12 @@ from pathlib import Path
 from pipeline import builders, image, paths
 from pipeline.builders import INPUTS_LABEL, LOCAL
 from pipeline.context import Context
-from pipeline.delivery.candidate import BASE_LABEL, inputs
+from pipeline.delivery.candidate import BASE_LABEL, BASE_NAME_LABEL, inputs
 from pipeline.delivery.git import Repository
 from pipeline.delivery.history import timeline
 from pipeline.delivery.push import Say
 from pipeline.image import Summary
 from pipeline.oci import ImageError
-
-BASE_NAME_LABEL = "org.opencontainers.image.base.name"
 
 
 @dataclass(frozen=True)

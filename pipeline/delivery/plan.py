@@ -16,7 +16,7 @@ from pipeline.delivery import answers, freeze, order
 from pipeline.delivery.answers import LOCK, PIPELINE, Tree
 from pipeline.delivery.git import REMOTE, Checkout, Repository
 from pipeline.delivery.history import BUNDLE, RELEASE, Timeline, folder, timeline
-from pipeline.delivery.lock import bundle_of
+from pipeline.delivery.lock import BRANCH, bundle_of
 from pipeline.delivery.models import DeliveryError, Release, read_release
 from pipeline.errors import GitError
 
@@ -123,13 +123,23 @@ class _Span:
         """Where HEAD left it."""
         return self.repository.common(self.base, self.head) if self.base else None
 
+    def tip(self, branch: str) -> str | None:
+        """The commit of the remote's branch: now, or as last seen where the remote cannot be asked."""
+        try:
+            return self.repository.tip(branch)
+        except GitError:
+            return self._commit(f"refs/remotes/{REMOTE}/{branch}")
+
     def _commit(self, name: str) -> str | None:
         done = self.repository.run("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
         return done.stdout.decode().strip() or None
 
 
 def _machine(span: _Span) -> Found:
-    """Whether only files that machines write changed, and git can show that they are what a machine writes."""
+    """Whether only files that machines write changed, and git can show that they are what a machine writes.
+
+    It spares the tests of code alone: what a lock names is judged whoever wrote it.
+    """
     if span.base is None or span.ancestor is None:
         return False, "there is nothing to compare with"
     changed = span.repository.changed(span.ancestor, span.head)
@@ -150,12 +160,14 @@ def _unsound(span: _Span, base: str, changed: Iterable[str]) -> str | None:
             return str(error)
         if not found.whole:
             return f"{LOCK} does not answer for {found.missing}"
+        if not span.on_main and span.tip(BRANCH) != span.head:
+            return f"{LOCK} is written on branch {BRANCH!r} of this repository; a person may have written this one"
     findings = check_change(span.checkout, base, span.head)
     return findings[0].text if findings else None
 
 
 def _model(span: _Span) -> Found:
-    """Whether what the bundle is made of changed, or the bundle that dvc.lock names."""
+    """Whether what the bundle is made of changed, or what dvc.lock says."""
     if span.ancestor is None:
         return True, "there is nothing to compare with"
     before, after = (Tree(span.repository, commit) for commit in (span.ancestor, span.head))
@@ -175,8 +187,15 @@ def _ingredients(before: Tree, after: Tree) -> Iterator[str]:
     for path, key in asked:
         if key and answers.value(before.document(path), key) != answers.value(after.document(path), key):
             yield f"{key} in {path}"
-    if bundle_of(before.file(LOCK)) != bundle_of(after.file(LOCK)):
+    yield from _locked(before.file(LOCK), after.file(LOCK))
+
+
+def _locked(before: bytes | None, after: bytes | None) -> Iterator[str]:
+    """A lock claims what of what makes what, which git cannot prove: any other claim is to be judged."""
+    if bundle_of(before) != bundle_of(after):
         yield f"the bundle that {LOCK} names"
+    elif answers.stages(before, LOCK) != answers.stages(after, LOCK):
+        yield f"what {LOCK} says"
 
 
 def _declared(tree: Tree) -> answers.Stages:

@@ -1,6 +1,6 @@
 """promote: what one environment runs, on a branch that would bring it to the next; people merge it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,16 +18,26 @@ from pipeline.delivery.release import Expect, Expectations, known_environment, m
 from pipeline.delivery.render import render
 from pipeline.dvcfiles import dvc_hash
 
+# (environment, identity) -> why the identity must not go on from there, "" for nothing.
+Doubt = Callable[[str, str], str]
 
-def promote(context: Context, env: str, how: How, say: Say, expect: Expect | None = None) -> Outcome:
+
+def trusted(_env: str, _identity: str) -> str:
+    """No doubt: whoever merges looks at the cluster."""
+    return ""
+
+
+def promote(
+    context: Context, env: str, how: How, say: Say, expect: Expect | None = None, doubt: Doubt = trusted
+) -> Outcome:
     """Prepare the branch that brings to `env` ("": the second environment) what the one before it has on main.
 
-    Raises DeliveryError, GitError, UnavailableError.
+    `doubt` is asked about that, each time main is read. Raises DeliveryError, GitError, UnavailableError.
     """
     if how.push:
         raise DeliveryError("promote takes no --push: production changes by a pull request that people merge")
     before, target = between(context, env)
-    promoting = Promoting(context, Repository.of(context), before, target, expect or measured, say)
+    promoting = Promoting(context, Repository.of(context), before, target, expect or measured, say, doubt)
     return deliver(promoting.repository, target, promoting.plan, how, say)
 
 
@@ -52,6 +62,7 @@ class Promoting:
     env: str
     expect: Expect
     say: Say
+    doubt: Doubt
 
     def plan(self, main: str) -> Decision:
         """What to do, on main as it is. Raises DeliveryError where the release to promote is not what it says."""
@@ -62,8 +73,13 @@ class Promoting:
         return (
             decide(origin.release, origin, target, newer)
             or freeze.settled(self.repository, main, self.env, origin.release.identity)
+            or self._doubted(origin.release.identity)
             or self._change(main, origin.release, target)
         )
+
+    def _doubted(self, identity: str) -> Settled | None:
+        why = self.doubt(self.before, identity)
+        return Settled("refused", why, identity) if why else None
 
     def _change(self, main: str, release: Release, target: Timeline) -> Change:
         files = self.repository.files(main, folder(self.before))

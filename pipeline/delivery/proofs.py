@@ -8,9 +8,10 @@ from typing import Any
 
 from pipeline.config import read_settings
 from pipeline.delivery.candidate import headline, held_in
-from pipeline.delivery.git import Repository
+from pipeline.delivery.git import Checkout, Here, Repository
 from pipeline.delivery.history import BUNDLE, RELEASE, folder, timeline
 from pipeline.delivery.models import DeliveryError, Expects, Release, read_release
+from pipeline.delivery.push import Say
 
 # Scores of two machines may differ in the last bit, and one row in another bucket moves the distance a little.
 CLOSE = 0.01
@@ -51,6 +52,8 @@ class Proofs:
         """
         if tree is not None:
             check_image(release, tree)
+            with repository.exported(base) as main:  # whom main believes now, not whom the source believed
+                check_signed(Here(main), release.image, release.source)
         self._check_bundle(repository, base, head, release)
 
     def _check_bundle(self, repository: Repository, base: str, head: str, release: Release) -> None:
@@ -73,6 +76,24 @@ def check_image(release: Release, tree: Path) -> None:
         if getattr(code, name) != getattr(release.code, name):
             said, must = (str(getattr(one, name))[:19] for one in (release.code, code))
             raise DeliveryError(f"{RELEASE}: code.{name} is {said}, {release.image} says {must}; release again")
+
+
+def check_signed(checkout: Checkout, reference: str, source: str, say: Say | None = None) -> None:
+    """Raise DeliveryError unless the signer of the checkout's settings, if there is one, proves the image's origin.
+
+    Signature, SBOM and a provenance that names the commit `source`. Raises ConfigError, ImageError, UnavailableError.
+    """
+    if checkout.settings.signing is None:
+        return
+    from pipeline import image
+    from pipeline.supply import signing
+    from pipeline.supply.cosign import Cosign
+
+    found = signing.check(checkout, Cosign.find(say), image.inspect(reference), {source})
+    if not found.holds:
+        raise DeliveryError(
+            f"{reference}: {'; '.join(found.faults)}; `flightline sign {reference} --source {source[:12]}` it first"
+        )
 
 
 def check_bundle(release: Release, lent: Path) -> None:

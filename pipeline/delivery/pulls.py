@@ -18,13 +18,13 @@ from pipeline.delivery.git import Checkout, Repository
 from pipeline.delivery.history import RELEASE, Timeline, folder, timeline
 from pipeline.delivery.models import DeliveryError, read_release
 from pipeline.delivery.push import Outcome, Say
+from pipeline.delivery.token import TOKENS
 from pipeline.delivery.words import SHORT
 from pipeline.forge import Forge, Pull
 
 Kind = Literal["release", "promote", "rollback", "hold", "unhold"]
 
 CHECKS = ("pr.yml", "gate.yml")
-TOKEN = "FLIGHTLINE_TOKEN"  # noqa: S105 - the name of a variable
 _CLOSED = "<!-- flightline: closed -->"
 _MARKER = re.compile(
     r"<!-- flightline:(?P<kind>release|promote|rollback|hold|unhold) env=(?P<env>\S+) "
@@ -70,7 +70,7 @@ class Desk:
     def of(cls, context: Checkout, say: Say, environ: Mapping[str, str] = os.environ) -> "Desk":
         """As the environment says. Raises ConfigError, GitError."""
         forge = Forge.of(context.settings, environ, say)
-        return cls(context, Repository.of(context), forge, say, builtin=not environ.get(TOKEN))
+        return cls(context, Repository.of(context), forge, say, builtin=not environ.get(TOKENS[0]))
 
     def before(self, env: str) -> str:
         """The environment that a release goes through before this one, "" for none."""
@@ -78,10 +78,13 @@ class Desk:
         return known[known.index(env) - 1] if env in known[1:] else ""
 
     def ours(self, state: str = "open", head: str = "") -> Iterator[tuple[Pull, Key]]:
-        """Pull requests that were opened here, from branches of this repository; a first line that lies is no such."""
+        """Pull requests that we opened, from branches of this repository; a first line that lies is no such.
+
+        Whoever writes here may push such a branch and copy such a line, so the author must be this token's own.
+        """
         for pull in self.forge.pulls(state=state, head=head):
             key = Key.read(pull.body)
-            if key is None or pull.head_repository != self.forge.repository:
+            if key is None or (pull.head_repository, pull.author) != (self.forge.repository, self.forge.login):
                 continue
             if key.env in self.context.settings.environments and (key.since == "-" or self.repository.knows(key.since)):
                 yield pull, key

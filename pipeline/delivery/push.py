@@ -14,7 +14,7 @@ from pipeline.errors import GitError, UnavailableError
 
 ATTEMPTS = 10
 UNMOVED = 2  # refusals in a row that no move of main explains: another push may be half done
-_LONGEST = 2.0
+LONGEST = 2.0
 
 Say = Callable[[str], None]
 Ending = Literal["pushed", "prepared", "shown", "nothing", "refused"]
@@ -118,7 +118,7 @@ def deliver(repository: Repository, env: str, plan: Plan, how: How, say: Say) ->
             raise GitError(
                 f"{repository.branch} takes no push: {said}; where it is protected, prepare a branch instead"
             )
-        _wait(attempt)
+        back_off(attempt)
     raise UnavailableError(f"{repository.branch} moved {ATTEMPTS} times while this was pushed; run it again")
 
 
@@ -198,7 +198,7 @@ def _subject(change: Change) -> str:
     return change.message.partition("\n")[0]
 
 
-def _wait(attempt: int) -> None:
-    """Up to twice as long each time, by chance, so that two who collided do not again."""
-    most = min(_LONGEST, 0.1 * 2**attempt)
+def back_off(attempt: int, longest: float = LONGEST) -> None:
+    """Wait up to twice as long each time, in seconds, by chance: two who collided do not again."""
+    most = min(longest, 0.1 * 2**attempt)
     time.sleep(most * secrets.randbelow(1000) / 1000)

@@ -19,8 +19,8 @@ from pipeline.delivery.git import Repository
 from pipeline.delivery.graphs import Prometheus, Span
 from pipeline.delivery.history import folder, timeline
 from pipeline.delivery.models import DeliveryError, is_identity
+from pipeline.delivery.promote import Doubt, promote
 from pipeline.delivery.promote import branch_of as promotion_branch
-from pipeline.delivery.promote import promote
 from pipeline.delivery.pulls import Desk, Key
 from pipeline.delivery.push import How, Outcome, Say
 from pipeline.delivery.release import Expect
@@ -147,7 +147,7 @@ class Reconciling:
     def _act(self, about: About, *, polled: bool = False) -> Answer:
         if about.event == "paused":
             return self._issue(about)
-        self._end_pause(about.env, about.witness, about.event)
+        self._end_pause(about.env, about.witness)
         if about.event == "aborted":
             return self._go_back(about, polled=polled)
         return self._go_on(about, polled=polled)
@@ -172,7 +172,9 @@ class Reconciling:
         key = self._key("promote", env, about)
         if standing := self._standing(key, branch, polled=polled):
             return standing
-        outcome = self._kept(about, key, branch) or promote(self.context, env, How(), self.desk.say, self.expect)
+        outcome = self._kept(about, key, branch) or promote(
+            self.context, env, How(), self.desk.say, self.expect, contradicted(self._settings, self.environ)
+        )
         return _answered(pulls.ask(self.desk, "promote", outcome, self._gather))
 
     def _gather(self, key: Key, _: str) -> Evidence:
@@ -255,12 +257,12 @@ class Reconciling:
         )
         return Answer(outcome="issue", environment=about.env, reason=title, url=made.url)
 
-    def _end_pause(self, env: str, witness: Witness, event: Event | None = None) -> None:
+    def _end_pause(self, env: str, witness: Witness) -> None:
         """Close the environment's issue, unless the cluster says that it still waits, or cannot be asked."""
-        if witness.says == "paused" or (witness.says == "unknown" and event is None):
+        if witness.says in ("paused", "unknown"):
             return
         if self.desk.forge.issue(_marker(env)):
-            now = event or ("completed" if witness.says == "healthy" else witness.says)
+            now = "completed" if witness.says == "healthy" else witness.says
             self.desk.forge.close_issue(_marker(env), f"It waits no more: the rollout is {now}.")
 
     def _tidied(self, main: str) -> tuple[Answer, ...]:
@@ -281,6 +283,18 @@ def promotion_evidence(desk: Desk, key: Key, environ: Mapping[str, str] = os.env
     """What the cluster says of a release in the environment that it is promoted from."""
     witness = ask(desk.context.settings, desk.before(key.env), key.identity, environ)
     return Evidence(told=Told(witness, "completed"))
+
+
+def contradicted(settings: Settings, environ: Mapping[str, str] = os.environ) -> Doubt:
+    """What speaks against a promotion: a cluster that can be asked, and does not have the identity healthy."""
+
+    def why(env: str, identity: str) -> str:
+        witness = ask(settings, env, identity, environ)
+        if witness.confirms("completed") is not False:
+            return ""
+        return f"identity {identity[:SHORT]} is not healthy in {env}, says the cluster: {said(witness.why)}"
+
+    return why
 
 
 def environment(settings: Settings, name: str) -> str:

@@ -10,9 +10,10 @@ from pipeline.context import Context
 from pipeline.delivery import candidate as candidates
 from pipeline.delivery import freeze, order, words
 from pipeline.delivery.candidate import Candidate, values
-from pipeline.delivery.git import Repository
+from pipeline.delivery.git import Here, Repository
 from pipeline.delivery.history import BUNDLE, MANIFESTS, RELEASE, Timeline, timeline
 from pipeline.delivery.models import DeliveryError, Expects, Release, write_release
+from pipeline.delivery.proofs import check_signed
 from pipeline.delivery.push import Change, Decision, How, Outcome, Say, Settled, deliver
 from pipeline.delivery.render import render
 from pipeline.dvcfiles import dvc_hash
@@ -38,6 +39,7 @@ def release(context: Context, wanted: Wanted, how: How, say: Say, expect: Expect
     with repository.exported(source) as tree:
         say(f"{env}: checking bundle, verdict and image")
         found = candidates.gather(context, repository, source, tree, wanted.image)
+        check_signed(Here(tree), found.image, source, say)
         expects = Expectations(context, found.bundle, expect or measured)
         planned = Releasing(repository, env, found, tree, expects)
         return deliver(repository, env, planned.plan, how, say)

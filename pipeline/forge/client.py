@@ -8,12 +8,12 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from pipeline.config import ConfigError, Settings
+from pipeline.delivery.token import TOKENS
 from pipeline.forge import models
 from pipeline.forge.errors import ForgeError
 from pipeline.forge.http import Client, tell
 from pipeline.forge.models import Comment, Document, Issue, Pull, Run, read
 
-TOKENS = ("FLIGHTLINE_TOKEN", "GITHUB_TOKEN")
 _GITHUB, _GITHUB_API = "https://github.com", "https://api.github.com"
 _GITEA_API, _ENTERPRISE_API = "/api/v1", "/api/v3"
 _DESCRIPTION = 140  # what both take of a status

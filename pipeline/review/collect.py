@@ -117,7 +117,6 @@ def outcome(context: Context, *, model: bool) -> Found:
 
 def _judged(context: Context) -> Found:
     from pipeline.evidence import check_fresh
-    from pipeline.gate import read_verdict
 
     try:
         check_fresh(context)
@@ -125,14 +124,19 @@ def _judged(context: Context) -> Found:
         stage = unfinished(context.root)
         return Found("not reproduced", f"stage {stage} did not finish" if stage else _sentence(error))
     try:
-        verdict = read_verdict(context.root)
+        return Found("judged", verdict=standing(context.root))
     except TableError as error:
         return Found("not judged", f"the model was reproduced, but the gates came to no verdict: {_sentence(error)}")
-    if verdict.candidate.version != bundle.version(context.root / paths.BUNDLE):
-        return Found(
-            "not judged", f"{paths.VERDICT} speaks of another bundle than {paths.BUNDLE}; run `flightline gate`"
-        )
-    return Found("judged", verdict=verdict)
+
+
+def standing(root: Path) -> Verdict:
+    """The verdict on disk. Raises TableError where there is none, or one on another bundle than is here."""
+    from pipeline.gate import read_verdict
+
+    verdict = read_verdict(root)
+    if verdict.candidate.version != bundle.version(root / paths.BUNDLE):
+        raise TableError(f"{paths.VERDICT} speaks of another bundle than {paths.BUNDLE}; run `flightline gate`")
+    return verdict
 
 
 def unfinished(root: Path) -> str:

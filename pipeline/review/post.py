@@ -2,7 +2,7 @@
 
 import datetime
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,8 +14,9 @@ from pipeline import paths, reports
 from pipeline.config import ConfigError, Frozen, Override
 from pipeline.delivery import plan
 from pipeline.delivery.git import REMOTE, Checkout, Repository
-from pipeline.delivery.history import RELEASE, folder
-from pipeline.delivery.models import read_release
+from pipeline.delivery.history import HELD, RELEASE, folder
+from pipeline.delivery.models import Hold, read_holds, read_release
+from pipeline.delivery.proofs import Proofs
 from pipeline.errors import GitError, UnavailableError
 from pipeline.forge import Forge, Pull, Run
 from pipeline.oci import ImageError
@@ -24,11 +25,13 @@ from pipeline.review import artifact, comment, differences
 from pipeline.review.artifact import Artifact, ArtifactError
 from pipeline.review.models import Setting
 from pipeline.review.report import Known, Report, report
-from pipeline.text import plain
+from pipeline.text import clipped, plain
+from pipeline.verdict import Decision
 
 PULLS = "pulls"
 PRODUCTION = "production"  # as in pipeline.production, which takes seconds to import
 _OVERRIDES = TypeAdapter(tuple[Override, ...])
+_ENDED = ("success", "failure")
 _READ = (paths.PARAMS.as_posix(), "dvc.yaml", "dvc.lock")
 _RELEASES = f"{paths.RELEASES}/"
 
@@ -58,11 +61,13 @@ class _Asked:
     forge: Forge
     run: Run
     pull: Pull
+    proofs: Proofs
 
 
-def post(checkout: Checkout, forge: Forge, run: int, handed: Path, say: Say) -> Posted:
+def post(checkout: Checkout, forge: Forge, run: int, handed: Path, say: Say, proofs: Proofs | None = None) -> Posted:
     """Write comment, pictures and statuses of a run's pull request; nothing where the run is not of its newest commit.
 
+    `proofs` ask registry and DVC remote for what a new release says; None for those of this checkout.
     Raises ForgeError, GitError, UnavailableError.
     """
     say("asking the forge for the run and its pull request")
@@ -70,19 +75,43 @@ def post(checkout: Checkout, forge: Forge, run: int, handed: Path, say: Say) -> 
     pull = forge.pull_of(of.head_sha)
     if pull is None:
         return _nothing(None, f"no open pull request is at {of.head_sha[:12]} (any more)")
-    asked = _Asked(checkout, Repository.of(checkout), forge, of, pull)
+    if why := superseded(of, forge):
+        return _nothing(pull.number, why)
+    repository = Repository.of(checkout)
+    asked = _Asked(checkout, repository, forge, of, pull, proofs or Proofs(repository.root))
     say(f"pull request {pull.number}: reading its commits and what its run handed over")
     known = learn(asked)
-    found = _read(handed)
+    found = _read(of, handed)
     made = report(known, found)
     return _post(asked, made, found, say)
 
 
-def _read(handed: Path) -> Artifact | ArtifactError:
+def superseded(of: Run, forge: Forge) -> str:
+    """Why another run's report takes the place of this one's; "" where none does."""
+    if not of.conclusion:
+        return f"run {of.id} was started again, and its own end is reported"
+    if of.conclusion != "cancelled":
+        return ""
+    others = forge.runs(head_sha=of.head_sha)
+    newer = next((one.id for one in others if one.workflow == of.workflow and one.id > of.id), None)
+    return f"run {of.id} was cancelled for run {newer} of the same commit" if newer else ""
+
+
+def _read(of: Run, handed: Path) -> Artifact | ArtifactError:
+    """What the run handed over. One that did not come to its end may have an earlier attempt's artifact."""
+    if of.conclusion not in _ENDED:
+        return ArtifactError(f"the run ended as {plain(of.conclusion)[:40]!r}; what it handed over does not count")
     try:
-        return artifact.read(handed)
+        found = artifact.read(handed)
     except ArtifactError as error:
         return error
+    if of.conclusion != "success" and _passes(found):
+        return ArtifactError("the run failed, and what it handed over passes: that is an earlier attempt's")
+    return found
+
+
+def _passes(found: Artifact) -> bool:
+    return found.evidence.outcome == "unchanged" if found.verdict is None else found.verdict.decision is Decision.PASS
 
 
 def _post(asked: _Asked, made: Report, found: Artifact | ArtifactError, say: Say) -> Posted:
@@ -112,6 +141,8 @@ def learn(asked: _Asked) -> Known:
     files = tuple(repository.changed(base, head))
     machine, model = _scope(asked, main)
     theirs = repository.blobs([f"{base}:{paths.PARAMS}", f"{head}:{paths.PARAMS}"])
+    refused, unproven = _refused(asked, main, files)
+    changes = () if refused or unproven else tuple(_holds(repository, base, head, files))
     return Known(
         head=head,
         base=base,
@@ -123,8 +154,10 @@ def learn(asked: _Asked) -> Known:
         production=_production(repository, main),
         first=asked.checkout.settings.environments[0],
         today=datetime.datetime.now(datetime.UTC).date(),
-        machine=_machine_written(repository, head, files) if machine else "",
-        refused=_refused(asked, main, files) if not machine else (),
+        machine=_machine_written(repository, head, files, changes) if machine and not (refused or unproven) else "",
+        permits=tuple(one.text for one in changes if one.permits),
+        refused=refused,
+        unproven=unproven,
     )
 
 
@@ -173,40 +206,70 @@ def _production(repository: Repository, main: str) -> str | None:
     return read_release(text, where).version if text is not None else None
 
 
-def _machine_written(repository: Repository, head: str, files: tuple[str, ...]) -> str:
+@dataclass(frozen=True)
+class _Line:
+    """What one line of a held.yaml does that is new; `permits`: it lets something go."""
+
+    text: str
+    permits: bool
+
+
+def _holds(repository: Repository, base: str, head: str, files: tuple[str, ...]) -> Iterator[_Line]:
+    """Each line of held.yaml that the branch adds or changes, and what it does. Raises DeliveryError."""
+    for path in files:
+        if not path.startswith(_RELEASES) or path.rpartition("/")[2] != HELD:
+            continue
+        before, after = (_held(text, path) for text in repository.blobs([f"{one}:{path}" for one in (base, head)]))
+        env = path[len(_RELEASES) :].partition("/")[0]
+        yield from (_line(env, one) for name, one in after.items() if before.get(name) != one)
+
+
+def _held(text: bytes | None, path: str) -> dict[str, Hold]:
+    return {one.identity: one for one in (read_holds(text, path) if text is not None else ())}
+
+
+def _line(env: str, one: Hold) -> _Line:
+    which = f"identity {one.identity[:12]} (bundle {one.version[:12]})"
+    if one.permitted is None:
+        return _Line(
+            f"{env} holds {which}, which is refused there from now on: {clipped(plain(one.reason), 120)}", False
+        )
+    why = clipped(plain(one.permitted.reason), 120)
+    who = clipped(plain(one.permitted.by), 60)
+    return _Line(f"{env} lets {which} go, which may be released there again: {why} ({who})", True)
+
+
+def _machine_written(repository: Repository, head: str, files: tuple[str, ...], changes: tuple[_Line, ...]) -> str:
     """What machines wrote, read from the files themselves: a commit's message may say anything."""
-    changed = dict.fromkeys(path[len(_RELEASES) :].partition("/")[0] for path in files if path.startswith(_RELEASES))
-    said = [_folder_written(repository, head, env, files) for env in changed]
-    lock = ["dvc.lock: another run's outputs, which main judges before any release"] if "dvc.lock" in files else []
-    return f"Only machines write what changes here, and git proves what it can of it: {'; '.join([*said, *lock])}"
+    released = [path for path in files if path.startswith(_RELEASES) and path.endswith(f"/{RELEASE}")]
+    said = [*(_released(repository, head, path) for path in released), *(one.text for one in changes)]
+    return f"No model changes: {'; '.join(said) or 'what is written means the same as before'}"
 
 
-def _folder_written(repository: Repository, head: str, env: str, files: tuple[str, ...]) -> str:
-    where = f"{folder(env)}/{RELEASE}"
-    text = repository.blobs([f"{head}:{where}"])[0]
-    if where not in files:
-        return f"holds of {env}"
+def _released(repository: Repository, head: str, path: str) -> str:
+    text, env = repository.blobs([f"{head}:{path}"])[0], path[len(_RELEASES) :].partition("/")[0]
     if text is None:
         return f"{env} goes back to no release"
-    found = read_release(text, where)
+    found = read_release(text, path)
     return f"{env} gets bundle {found.version[:12]}, rendered from {found.source[:12]}"
 
 
-def _refused(asked: _Asked, main: str, files: tuple[str, ...]) -> tuple[str, ...]:
-    """Why the branch may not change k8s/releases/ as it does; where that cannot be told, that.
+def _refused(asked: _Asked, main: str, files: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+    """(why the branch may not change k8s/releases/ as it does, why that cannot be told).
 
-    It has other changes beside them, so that a check by the branch's own code proves nothing: all proofs are asked for.
+    All proofs are asked for: the branch's own check of them runs the branch's code, and need not be a required one.
     """
     from pipeline.delivery.checks import check_change
-    from pipeline.delivery.proofs import Proofs
 
     if not any(path.startswith(_RELEASES) for path in files):
-        return ()
+        return (), ""
     try:
-        found = check_change(asked.checkout, main, asked.pull.head_sha, Proofs(asked.repository.root))
-    except (GitError, UnavailableError, ImageError, ValueError, RecursionError) as error:
-        return (f"it cannot be checked: {plain(error)[:200]}",)
-    return tuple(one.text for one in found[:5])
+        found = check_change(asked.checkout, main, asked.pull.head_sha, asked.proofs)
+    except (GitError, UnavailableError) as error:
+        return (), f"what it releases cannot be checked: {error}"
+    except (ImageError, ValueError, RecursionError) as error:
+        return (f"it cannot be checked: {plain(error)[:200]}",), ""
+    return tuple(one.text for one in found[:5]), ""
 
 
 def _pictures(asked: _Asked, made: Report, found: Artifact | ArtifactError, say: Say) -> Mapping[str, str]:

@@ -4,19 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pipeline import paths, reports
+from pipeline import reports
 from pipeline.config import Frozen
 from pipeline.context import Context
 from pipeline.delivery.git import Repository
 from pipeline.evidence import check_fresh
-from pipeline.frames import TableError
-from pipeline.gate import read_verdict
 from pipeline.report import markdown
 from pipeline.report.document import document
-from pipeline.review.collect import draw
+from pipeline.review.collect import draw, standing
 from pipeline.review.models import PLOTS, VERDICT
 from pipeline.verdict import Verdict
-from serving import bundle
 
 COMMITS, REPORT = "commits", "report.md"
 
@@ -33,7 +30,8 @@ def publish(context: Context, say: Callable[[str], None]) -> Published:
 
     Raises TableError where the verdict is not of what is here, GitError, UnavailableError.
     """
-    repository, verdict = Repository.of(context), _standing(context)
+    check_fresh(context)
+    repository, verdict = Repository.of(context), standing(context.root)
     place = f"{COMMITS}/{repository.head()}"
     say("drawing")
     files = written(verdict)
@@ -49,12 +47,3 @@ def written(verdict: Verdict) -> dict[str, bytes]:
     text = markdown.text(document(verdict), pictures="png")
     pictures = {f"{PLOTS}/{name}": data for name, data in drawn.items()}
     return {REPORT: text.encode(), VERDICT: verdict.model_dump_json(indent=2).encode() + b"\n", **pictures}
-
-
-def _standing(context: Context) -> Verdict:
-    """The verdict on disk, if it speaks of the bundle that is here and that was made of what is here."""
-    check_fresh(context)
-    verdict = read_verdict(context.root)
-    if verdict.candidate.version != bundle.version(context.root / paths.BUNDLE):
-        raise TableError(f"{paths.VERDICT} speaks of another bundle than {paths.BUNDLE}; run `flightline gate`")
-    return verdict

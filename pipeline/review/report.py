@@ -22,18 +22,23 @@ from pipeline.verdict import Decision, GateResult, Verdict
 State = Literal["success", "failure", "error", "pending"]
 CONTEXT, AGGREGATE = "flightline", "flightline/gates"
 MOST_DESCRIPTION = 140
-# What decides how a model is judged: a branch that changes it is pointed at.
-JUDGES = (
-    ".github/",
-    "dvc.yaml",
-    "k8s/base/slo.yaml",
-    "pipeline/evidence.py",
-    "pipeline/gate.py",
-    "pipeline/gates/",
-    "pipeline/production.py",
-    "pipeline/review/",
-    "pipeline/slo.py",
-    "pipeline/verdict.py",
+# What no gate reads or runs, or what is judged itself. Whatever else a branch changes is pointed at.
+HARMLESS = (
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "LICENSE",
+    "README.md",
+    "SECURITY.md",
+    "argocd/",
+    "bench/",
+    "docs/",
+    "dvc.lock",
+    "k8s/freeze.yaml",
+    "k8s/overlays/",
+    "k8s/releases/",
+    "model/",
+    "params.yaml",
+    "tests/",
 )
 _NO, _YES, _UNSURE = MARKS[Decision.FAIL], MARKS[Decision.PASS], MARKS[Decision.INCONCLUSIVE]
 _STATES: dict[Decision, State] = {
@@ -48,8 +53,9 @@ _AGAIN = "Mend it and push; this comment follows."
 class Known:
     """What main's own code knows of the pull request, from the forge and from git alone.
 
-    `machine` says what machines wrote there, where that is all there is; `refused` why k8s/releases/ may not change so;
-    `model` whether what the bundle depends on changed; `production` is the version that main releases, None for none.
+    `machine` says what machines wrote there, where that is all there is; `permits` what may be released again by it;
+    `refused` why k8s/releases/ may not change so, `unproven` why that cannot be told; `model` whether what the bundle
+    depends on or dvc.lock changed; `production` is the version that main releases, None for none.
     """
 
     head: str
@@ -63,7 +69,9 @@ class Known:
     first: str
     today: date
     machine: str = ""
+    permits: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
+    unproven: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,9 +110,9 @@ class Report:
 
 def report(known: Known, found: Artifact | ArtifactError) -> Report:
     """The answer. What git shows comes first, then whether the artifact can be used, then what it says."""
-    if known.refused:
-        return _refused(known)
-    if known.machine:
+    if known.refused or known.unproven:
+        return _refused(known) if known.refused else _unproven(known)
+    if known.machine and not known.model:
         return _machine(known)
     if isinstance(found, ArtifactError):
         return _unusable(known, str(found))
@@ -154,14 +162,20 @@ def _invented(known: Known, verdict: Verdict) -> Iterator[str]:
 def warnings(known: Known) -> Iterator[str]:
     """What a reviewer should look at first."""
     limits = [f"{one.name} {one.base or 'unset'} → {one.head or 'unset'}" for one in known.params if _is_limit(one)]
-    judges = [path for path in known.files if path.startswith(JUDGES)]
+    judges = [path for path in known.files if may_judge(path)]
+    yield from known.permits
     if limits:
         yield f"This branch changes what it is judged by: {clipped('; '.join(limits), 300)}."
     if judges:
         more = f" and {len(judges) - 3} more" if len(judges) > 3 else ""  # noqa: PLR2004 - three fit a phone
-        yield f"This branch changes the code that judges or reports: {clipped(', '.join(judges[:3]), 200)}{more}."
+        yield f"This branch changes what its run was judged with, or may: {clipped(', '.join(judges[:3]), 200)}{more}."
     if known.fork:
         yield f"From the fork {plain(known.fork)}: every figure here was computed by that fork's code."
+
+
+def may_judge(path: str) -> bool:
+    """Whether a gate, or the run around it, may read or run a file of this path."""
+    return not any(path.startswith(one) if one.endswith("/") else path == one for one in HARMLESS)
 
 
 def _is_limit(one: Setting) -> bool:
@@ -244,10 +258,11 @@ def _machine(known: Known) -> Report:
     return Report(
         state="success",
         mark=_YES,
-        title="Written by machines: nothing to judge anew",
+        title="Releases and holds alone: no model to judge anew",
         sentence=sentence(known.machine),
         next_step="Review what it releases, holds or takes back, and merge.",
         origin="Main's own code read this branch from git and checked it; nothing that the branch's run says was used.",
+        warnings=tuple(warnings(known)),
         statuses=(_aggregate("success", known.machine),),
         parts=(parts.changes(known.files, known.params),),
     )
@@ -264,6 +279,21 @@ def _refused(known: Known) -> Report:
         origin="Main's own code read this branch from git and checked it; nothing that the branch's run says was used.",
         warnings=tuple(warnings(known)),
         statuses=_none_judged("failure", f"k8s/releases/ may not change like this: {known.refused[0]}"),
+        parts=(parts.changes(known.files, known.params),),
+    )
+
+
+def _unproven(known: Known) -> Report:
+    said = clipped(plain(known.unproven), 400)
+    return Report(
+        state="error",
+        mark=_UNSURE,
+        title="No verdict: what it releases cannot be proved now",
+        sentence=said,
+        next_step="Run this workflow again once registry and DVC remote answer.",
+        origin="Main's own code read this branch from git; it asks registry and DVC remote for what git cannot prove.",
+        warnings=tuple(warnings(known)),
+        statuses=_none_judged("error", said),
         parts=(parts.changes(known.files, known.params),),
     )
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pipeline import builders
 from pipeline.config import Settings
-from pipeline.delivery.candidate import BASE_LABEL, LOCK, inputs, locked
+from pipeline.delivery.candidate import BASE_LABEL, BASE_NAME_LABEL, LOCK, inputs, locked
 from pipeline.delivery.git import Repository
 from pipeline.delivery.models import DeliveryError
 from pipeline.dvcfiles import dvc_hash
@@ -23,7 +23,6 @@ from pipeline.supply.contents import Contents, Package, normalised
 from serving import bundle
 
 TYPE = "slsaprovenance1"
-BASE_NAME_LABEL = "org.opencontainers.image.base.name"
 SERVE_LOCK = "requirements/serve.txt"
 _PINNED = re.compile(r"^([\w.-]+)==([^\s;\\]+)\s*(;)?", re.MULTILINE)
 

@@ -9,7 +9,7 @@ from pipeline import image as images
 from pipeline import oci
 from pipeline.config import ConfigError, Frozen
 from pipeline.context import Context
-from pipeline.delivery.git import Repository
+from pipeline.delivery.git import Checkout, Repository
 from pipeline.delivery.models import DeliveryError
 from pipeline.errors import UnavailableError
 from pipeline.image import BUNDLE_FOLDER, Summary
@@ -145,7 +145,7 @@ def verify(context: Context, reference: str, source: str = "") -> Verified:
     return check(context, Cosign.find(), images.inspect(reference), {wanted} - {""})
 
 
-def check(context: Context, cosign: Cosign, image: Summary, sources: Collection[str] = ()) -> Verified:
+def check(context: Checkout, cosign: Cosign, image: Summary, sources: Collection[str] = ()) -> Verified:
     """The same of an image that is read already, by a cosign that is there. Raises ConfigError, UnavailableError."""
     signer = Signer.of(context.settings, context.root)
     if signer is None:

@@ -186,6 +186,15 @@ def test_every_container_counts(server: Server) -> None:
     assert other in refused(server, pod(OURS, first=other))
 
 
+def test_image_that_is_mounted_counts_too(server: Server) -> None:
+    document = pod(OURS)
+    mounted = {"name": "data", "image": {"reference": OURS}}
+    document["spec"]["volumes"] = [{"name": "empty", "emptyDir": {}}, mounted]
+    assert refused(server, document) == ""
+    mounted["image"] = {"reference": "docker.io/library/busybox:1"}
+    assert refused(server, document).endswith("refused: docker.io/library/busybox:1")
+
+
 def test_debug_container_is_refused_too(server: Server) -> None:
     pods = "/api/v1/namespaces/flightline-staging/pods"
     server.create(pods, pod(OURS, name="running"))

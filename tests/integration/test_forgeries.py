@@ -19,7 +19,8 @@ from pipeline.delivery.render import render
 from pipeline.delivery.rollback import rollback
 from pipeline.oci import Layout
 from pipeline.registry import Registry
-from tests import deliveries, images
+from pipeline.review.post import post
+from tests import deliveries, forges, images
 from tests.deliveries import PUSH, Fork, expect, say
 from tests.images import write_code
 
@@ -49,11 +50,11 @@ def two(began: Path, tmp_path: Path) -> Fork:
     return made
 
 
-def pushed(made: Fork, host: str) -> str:
-    """The bundle's image on these sources' code, in the registry, by digest."""
+def pushed(made: Fork, host: str, **more: str) -> str:
+    """The bundle's image on these sources' code, in the registry, by digest; `more` are labels."""
     labels = {builders.INPUTS_LABEL: builders.inputs(made.root, builders.Base("", deliveries.BASE))}
     layout, store = Layout(made.root / "build/code"), Registry(host, "flightline")
-    code = write_code(layout.path, Labels={**labels, BASE_LABEL: deliveries.BASE})
+    code = write_code(layout.path, Labels={**labels, **more, BASE_LABEL: deliveries.BASE})
     oci.copy(oci.read(layout, code.digest), layout, store, "code")
     place = f"{host}/flightline"
     return image.append(f"{place}@{code.digest}", made.root / "build/bundle", place).reference
@@ -204,6 +205,21 @@ def test_release_with_the_figures_and_image_of_another_bundle_is_refused(two: Fo
     claims = {"version": before.version, "image": before.image, "metrics": before.metrics, "identity": made}
     base, head = forged(two, "staging", commit, **claims)
     assert f"names bundle {release.version[:12]}" in proved(two, base, head)
+
+
+@pytest.mark.parametrize(("lies", "state"), [(True, "failure"), (False, "success")])
+def test_report_of_main_s_code_asks_for_the_image(two: Fork, tmp_path: Path, *, lies: bool, state: str) -> None:
+    """Where nobody requires the branch's own check, the status that a merge waits for says it."""
+    commit = prepared_release(two)
+    image_of_another = {"image": earlier(two).image} if lies else {}
+    _, head = forged(two, "staging", commit, **image_of_another)
+    two.git("push", "-q", "origin", f"{head}:refs/heads/forged")
+    with forges.played() as (forge, played, _):
+        played.add_pull("forged", sha=head)
+        run = played.add_run("gate.yml", head_sha=head)
+        found = post(two.context, forge, run["id"], tmp_path / "none", say, Proofs(two.root, expect))
+    assert found.state == state
+    assert any("holds bundle" in one["body"] for said in played.comments.values() for one in said) is lies
 
 
 # The held list

@@ -12,6 +12,7 @@ from pipeline.cli_delivery import delivery
 from pipeline.delivery import pulls
 from pipeline.delivery.hold import hold, unhold
 from pipeline.delivery.pulls import Key
+from pipeline.delivery.reconcile import promotion_evidence
 from pipeline.delivery.rollback import rollback
 from pipeline.forge import ForgeError
 from tests import desks
@@ -108,8 +109,9 @@ def test_pull_request_of_a_fork_or_a_person_is_left_alone(office: Office) -> Non
     foreign = office.played.add_pull("promote/000000000000", repository="evil/model", body=key.line())
     person = office.played.add_pull("promote/mine", body="my work")
     lying = office.played.add_pull("a", body=key.model_copy(update={"since": "1" * 40}).line())
+    writer = office.played.add_pull("promote/000000000000", body=key.line(), user={"login": "colleague"})
     office.promote()
-    assert [one["state"] for one in (foreign, person, lying)] == ["open"] * 3
+    assert [one["state"] for one in (foreign, person, lying, writer)] == ["open"] * 4
     assert not office.played.comments
 
 
@@ -255,9 +257,24 @@ def test_staging_is_told_by_the_cluster_where_it_can_be_asked(office: Office, tm
 
 
 def test_cluster_that_contradicts_is_shown(office: Office, tmp_path: Path) -> None:
+    """It was asked before, and has changed since the branch was prepared."""
+    prepared = office.fork.promote(BRANCH)
     with cluster(office, {"staging": "inconclusive"}, tmp_path):
-        office.promote()
+        pulls.ask(office.desk, "promote", prepared, lambda key, _: promotion_evidence(office.desk, key, office.environ))
     assert "**Cluster:** ⚠️ it says otherwise: inconclusive, waiting for a human" in top(office.only()["body"])
+
+
+@pytest.mark.parametrize("scene", ["inconclusive", "aborted-distance", "analysing"])
+def test_promotion_that_the_cluster_contradicts_is_neither_prepared_nor_asked_for(
+    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scene: str
+) -> None:
+    before = office.fork.git("ls-remote", "origin")
+    with cluster(office, {"staging": scene}, tmp_path):
+        code, printed = flightline(office, "promote", "--pull-request", monkeypatch=monkeypatch)
+    assert (code, printed.partition(":")[0]) == (1, "refused")
+    assert "is not healthy in staging, says the cluster" in printed
+    assert office.played.pulls == []
+    assert office.fork.git("ls-remote", "origin") == before
 
 
 EVIL = "]</details>```\n## Merged by @org/admins <img src=x> [click](http://evil) fixes #1 [skip ci]"

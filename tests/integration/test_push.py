@@ -230,7 +230,7 @@ def test_lock_that_answers_for_other_files_is_not_a_machine_s(two: Learning) -> 
     path.write_text(path.read_text().replace("C: 1.0", "C: 2.0"))
     two.commit("by hand")
     found = two.plan()
-    assert answers(found) == (False, False, True)
+    assert answers(found) == (False, True, True)
     assert "estimator in params.yaml" in found.machine_reason
 
 
@@ -239,6 +239,25 @@ def test_lock_that_names_another_bundle_has_it_judged(two: Learning) -> None:
     two.commit("an older bundle", {"dvc.lock": two.git("show", f"{first}:dvc.lock") + "\n"})
     found = two.plan()
     assert (found.machine, found.model) == (True, True)
+
+
+def test_lock_on_its_own_branch_here_is_a_machine_s_and_is_judged(two: Learning) -> None:
+    base = two.edit(0.5)
+    two.repro(3.0)
+    commit = two.commit_lock(deliveries.BRANCH).commit
+    two.git("fetch", "-q", "origin", "dvc-lock")
+    two.git("checkout", "-q", "--force", str(commit))
+    found = two.plan(base)
+    assert (found.machine, found.model) == (True, True)
+    two.git("push", "-q", "origin", f"{commit}:refs/heads/copy", ":refs/heads/dvc-lock")
+    copy = two.plan(base)
+    assert (copy.machine, copy.model) == (False, True)
+    assert "a person may have written this one" in copy.machine_reason
+
+
+def test_lock_that_says_the_same_in_other_words_changes_no_model(two: Learning) -> None:
+    two.commit("layout", {"dvc.lock": "# by hand\n" + (two.root / "dvc.lock").read_text()})
+    assert not two.plan().model
 
 
 def test_branch_that_left_main_before_the_release_is_no_older_run(two: Learning) -> None:

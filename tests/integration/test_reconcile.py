@@ -3,13 +3,16 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline import reports
+from pipeline.delivery import reconcile
 from pipeline.delivery.cluster import ClusterError
 from pipeline.delivery.hold import hold, unhold
 from pipeline.delivery.rollback import rollback
+from pipeline.delivery.witness import Witness
 from tests import desks
 from tests.deliveries import PUSH, Fork, say
 from tests.desks import Office, checks, cluster
@@ -95,6 +98,16 @@ def test_revert_that_a_person_closed_is_not_opened_again(office: Office) -> None
     (answer,) = office.event("aborted", bad, **ABORTED)
     assert (answer.outcome, "a person closed #1" in answer.reason) == ("nothing", True)
     assert office.pulls() == []
+
+
+def test_revert_that_a_writer_says_was_declined_is_opened(office: Office) -> None:
+    """Somebody who may push opened and closed a pull request with the very line that ours would have."""
+    bad = office.identity()
+    office.event("aborted", bad, **ABORTED)
+    pull = office.only()
+    pull.update(state="closed", user={"login": "colleague"})
+    assert outcomes(office.event("aborted", bad, **ABORTED)) == ["pull request"]
+    assert office.only()["number"] != pull["number"]
 
 
 def test_revert_that_was_superseded_is_opened_again_when_it_counts_again(office: Office) -> None:
@@ -205,6 +218,25 @@ def test_freeze_stops_a_promotion_and_no_revert(office: Office) -> None:
     assert outcomes(office.event("aborted", office.identity(), **ABORTED)) == ["pull request"]
 
 
+def test_release_that_comes_while_the_cluster_is_asked_is_not_promoted_unasked(
+    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What completed is confirmed; then main moves on, and the branch would be of what nobody has asked about."""
+    first, asked = office.identity(), reconcile.ask
+
+    def slowly(*words: Any) -> Witness:
+        found = asked(*words)
+        if office.identity() == first:
+            office.fork.pull()
+            office.fork.released(4.0)
+        return found
+
+    monkeypatch.setattr(reconcile, "ask", slowly)
+    with cluster(office, {"staging": "healthy"}, tmp_path):
+        (answer,) = office.event("completed", first)
+    assert (answer.outcome, office.played.pulls) == ("refused", [])
+
+
 # Paused
 
 
@@ -217,9 +249,18 @@ def test_pause_is_one_issue_that_goes_when_the_pause_has_ended(office: Office, t
     assert (answer.outcome, answer.url) == ("issue", issue["html_url"])
     assert f"flightline resume --env staging --identity {bad[:12]}" in issue["body"]
     assert "it confirms that" in issue["body"]
-    office.event("aborted", bad, **ABORTED)
+    with cluster(office, {"staging": "aborted-distance"}, tmp_path):
+        office.event("aborted", bad, **ABORTED)
     assert issue["state"] == "closed"
     assert "aborted" in office.played.comments[issue["number"]][0]["body"]
+
+
+@pytest.mark.parametrize("event", ["completed", "aborted"])
+def test_pause_that_only_a_message_ends_stays_open(office: Office, tmp_path: Path, event: str) -> None:
+    with cluster(office, {"staging": "inconclusive"}, tmp_path):
+        office.event("paused", office.identity())
+    office.event(event, office.identity(), **ABORTED)
+    assert [one["state"] for one in office.played.issues] == ["open"]
 
 
 def test_pause_of_what_is_no_longer_released_is_closed(office: Office) -> None:

@@ -41,6 +41,14 @@ def test_fork_has_settings_of_its_own_everywhere(settled: Path) -> None:
     fork.flightline(settled, "settings", "check")
 
 
+def test_fork_without_a_key_signs_nothing(tmp_path: Path) -> None:
+    fork.make(tmp_path / "fork", uncommitted=True)
+    fork.settle(tmp_path / "fork", REPOSITORY)
+    assert read_settings(tmp_path / "fork").signing is None
+    assert not (tmp_path / "fork" / fork.KEY).exists()
+    fork.flightline(tmp_path / "fork", "settings", "check")
+
+
 def test_trusted_remote_is_the_store_and_the_other_stays(settled: Path) -> None:
     dvc = Path(sys.executable).with_name("dvc")
     wide = {**os.environ, "COLUMNS": "1000"}  # a line that is too long for the terminal is folded

@@ -2,11 +2,10 @@
 
 import copy
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import kubernetes.config.kube_config
 import yaml
 
 from pipeline.delivery.cluster import Cluster, connect
+from tests.servers import answering
 
 
 @dataclass
@@ -94,32 +94,12 @@ def configured(path: Path) -> Iterator[None]:
 def serving(objects: dict[str, Any], folder: Path, *, changes: int = 0, refuse: int = 0) -> Iterator[Server]:
     """Serve these objects on loopback, with a cluster that asks there."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.answer(*made.read(self.path.partition("?")[0]))
+    def reply(asked: BaseHTTPRequestHandler) -> tuple[int, Any]:
+        if asked.command == "GET":
+            return made.read(asked.path.partition("?")[0])
+        assert asked.headers["Content-Type"] == "application/merge-patch+json"
+        return made.patch(asked.path, json.loads(asked.rfile.read(int(asked.headers["Content-Length"]))))
 
-        def do_PATCH(self) -> None:
-            assert self.headers["Content-Type"] == "application/merge-patch+json"
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            self.answer(*made.patch(self.path, json.loads(body)))
-
-        def answer(self, status: int, document: Any) -> None:
-            data = json.dumps(document).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *words: Any) -> None:
-            """Nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        with configured(kubeconfig(folder / "kubeconfig", f"http://127.0.0.1:{server.server_port}")):
-            made = Server(objects, connect(), changes, refuse)
-            yield made
-    finally:
-        server.shutdown()
-        server.server_close()
+    with answering(reply) as address, configured(kubeconfig(folder / "kubeconfig", address)):
+        made = Server(objects, connect(), changes, refuse)
+        yield made

@@ -6,8 +6,7 @@ import pytest
 from pipeline import builders, image, oci
 from pipeline.context import Context
 from pipeline.delivery import ensure as ensuring
-from pipeline.delivery.candidate import BASE_LABEL
-from pipeline.delivery.ensure import BASE_NAME_LABEL
+from pipeline.delivery.candidate import BASE_LABEL, BASE_NAME_LABEL
 from pipeline.oci import ImageError, Layout
 from pipeline.registry import Registry
 from tests import images

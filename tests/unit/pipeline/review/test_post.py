@@ -11,12 +11,14 @@ import pytest
 
 from pipeline import production, reports
 from pipeline.delivery.git import Repository
+from pipeline.delivery.hold import hold, unhold
 from pipeline.delivery.models import Hold, write_holds, write_release
+from pipeline.delivery.proofs import Proofs
 from pipeline.forge import Forge
 from pipeline.review import comment, post
 from pipeline.review.models import Evidence
-from pipeline.verdict import Verdict
-from tests import deliveries, forges, verdicts
+from pipeline.verdict import Decision, Verdict
+from tests import deliveries, forges, pushes, verdicts
 from tests.deliveries import Fork, say
 from tests.forges import Fault, Played
 from tests.unit.pipeline.delivery.releases import release
@@ -73,11 +75,19 @@ class World:
         names = ["benchmark-outcome", "load-latency", "not-of-this-verdict"] if judged else []
         reviews.hand_over(self.handed, said, judged, names)
 
-    def post(self, sha: str, clone: Path | None = None) -> post.Posted:
-        """The report of a run of that commit."""
-        run = self.played.add_run("gate.yml", event="pull_request", head_sha=sha, head_branch="")
+    def run(self, sha: str, **ended: str) -> int:
+        """A run of that commit that succeeded, or ended otherwise."""
+        said = {"event": "pull_request", "head_sha": sha, "head_branch": "", **ended}
+        return int(self.played.add_run("gate.yml", **said)["id"])
+
+    def ended(self, run: int, clone: Path | None = None) -> post.Posted:
+        """The report of a run."""
         context = self.fork.context if clone is None else Fork(clone, self.fork.remote).context
-        return post.post(context, self.forge, run["id"], self.handed, say)
+        return post.post(context, self.forge, run, self.handed, say, Proofs(context.root, deliveries.expect))
+
+    def post(self, sha: str, clone: Path | None = None, **ended: str) -> post.Posted:
+        """The report of a run of that commit."""
+        return self.ended(self.run(sha, **ended), clone)
 
     @property
     def comments(self) -> list[str]:
@@ -226,7 +236,7 @@ def test_promotion_that_a_machine_prepared_needs_no_artifact(tmp_path: Path) -> 
         world.pull(prepared.commit)
         assert world.post(prepared.commit).state == "success"
         assert world.states(prepared.commit) == {"flightline/gates": "success"}
-        assert "Written by machines: nothing to judge anew" in world.comments[0]
+        assert "Releases and holds alone: no model to judge anew" in world.comments[0]
         assert "production gets bundle" in world.comments[0]
 
 
@@ -235,7 +245,136 @@ def test_hold_that_a_machine_wrote_says_so(world: World) -> None:
     sha = world.branch("hold", {"k8s/releases/staging/held.yaml": write_holds((line,)).decode()})
     world.pull(sha)
     assert world.post(sha).state == "success"
-    assert "holds of staging" in world.comments[0]
+    assert "staging holds identity aaaaaaaaaaaa (bundle bbbbbbbbbbbb), which is refused there" in world.comments[0]
+    assert "⚠️" not in world.comments[0]
+
+
+def test_permission_is_no_hold_and_is_pointed_at(tmp_path: Path) -> None:
+    fork = deliveries.fork(tmp_path)
+    first = fork.released(0.1).identity
+    fork.released(0.2)
+    held = hold(fork.context, "staging", str(first)[:12], "slow", deliveries.PUSH, say)
+    fork.pull()
+    prepared = unhold(fork.context, "staging", str(first)[:12], "quick", deliveries.BRANCH, say)
+    assert held.outcome == "pushed"
+    with forges.played() as (forge, played, _):
+        world = World(fork, forge, played, tmp_path / "evidence")
+        world.pull(str(prepared.commit))
+        assert world.post(str(prepared.commit)).state == "success"
+        top = world.comments[0].partition("<details>")[0]
+    assert f"staging lets identity {str(first)[:12]}" in top
+    assert "which may be released there again: quick" in top
+    assert "which is refused there" not in top
+    assert "⚠️ staging lets" in top
+
+
+# A lock
+
+
+@dataclass
+class Locked:
+    """A fork that trained twice, and a commit that changes nothing but dvc.lock: it names the first bundle again."""
+
+    world: World
+    sha: str
+
+    def judged(self, judged: Verdict) -> None:
+        self.world.hand_over(self.sha, judged, base=self.world.fork.git("rev-parse", "main"))
+
+
+@pytest.fixture
+def locked(tmp_path: Path) -> Iterator[Locked]:
+    fork = pushes.fork(tmp_path)
+    first = (fork.root / "dvc.lock").read_text()
+    fork.train(2.0)
+    with forges.played() as (forge, played, _):
+        world = World(fork, forge, played, tmp_path / "evidence")
+        yield Locked(world, world.branch("dvc-lock", {"dvc.lock": first}))
+
+
+def refusing() -> Verdict:
+    """A first release that does not pass."""
+    given = reviews.first_release()
+    fails = {"decision": Decision.FAIL, "reason": "no better than the baseline"}
+    gates = tuple(one.model_copy(update=fails) if one.gate == "benchmark" else one for one in given.gates)
+    return given.model_copy(update={"gates": gates, **fails})
+
+
+def test_lock_of_a_fork_with_a_verdict_that_fails_is_no_success(locked: Locked) -> None:
+    world = locked.world
+    world.fork.git("push", "-q", "origin", ":refs/heads/dvc-lock")
+    world.pull(locked.sha, repository="mallory/model")
+    locked.judged(refusing())
+    assert world.post(locked.sha).state == "failure"
+    assert world.states(locked.sha)["flightline/gates"] == "failure"
+    assert "From the fork mallory/model" in world.comments[0]
+
+
+@pytest.mark.parametrize("repository", ["mallory/model", ""])
+def test_lock_without_a_verdict_is_no_success_whoever_wrote_it(locked: Locked, repository: str) -> None:
+    world = locked.world
+    world.pull(locked.sha, **({"repository": repository} if repository else {}))
+    world.hand_over(locked.sha, outcome="unchanged", machine=True, model=False, provenance=None)
+    assert world.post(locked.sha).state == "error"
+    assert "'unchanged', but the branch changes what the model is made of" in world.comments[0]
+
+
+def test_lock_of_the_bot_s_branch_is_merged_once_its_gates_pass(locked: Locked) -> None:
+    locked.world.pull(locked.sha)
+    locked.judged(reviews.first_release())
+    assert locked.world.post(locked.sha).state == "success"
+    assert locked.world.states(locked.sha)["flightline/benchmark"] == "success"
+
+
+def test_lock_that_claims_that_other_files_make_the_same_bundle_is_judged(locked: Locked) -> None:
+    world, text = locked.world, (locked.world.fork.root / "dvc.lock").read_text()
+    world.fork.commit("other code", {"model/features.py": "names = ['day']\n"})
+    made = re.sub(
+        r"(path: model\n +hash: md5\n +md5: )\S+", rf"\g<1>{pushes.dvc_hash(world.fork.root / 'model')}", text
+    )
+    assert made != text
+    sha = world.branch("claim", {"dvc.lock": made})
+    world.pull(sha)
+    world.hand_over(sha, outcome="unchanged", model=False, provenance=None)
+    assert world.post(sha).state == "error"
+
+
+# How the run ended
+
+
+@pytest.mark.parametrize("conclusion", ["timed_out", "cancelled", "startup_failure"])
+def test_run_that_came_to_no_end_takes_an_earlier_success_back(world: World, conclusion: str) -> None:
+    sha, _ = model_change(world)
+    world.hand_over(sha, reviews.verdict())
+    assert world.post(sha).state == "success"
+    assert world.post(sha, conclusion=conclusion).state == "error"
+    assert set(world.states(sha).values()) == {"error"}
+    assert f"ended as '{conclusion}'" in world.comments[0]
+
+
+def test_run_that_failed_before_it_handed_anything_over_shows_no_earlier_attempt_s(world: World) -> None:
+    sha, _ = model_change(world)
+    world.hand_over(sha, reviews.verdict())
+    assert world.post(sha, conclusion="failure").state == "error"
+    assert "an earlier attempt's" in world.comments[0]
+    world.hand_over(sha, reviews.harmed())
+    assert world.post(sha, conclusion="failure").state == "failure"
+
+
+def test_run_that_was_cancelled_for_a_newer_one_writes_nothing(world: World) -> None:
+    sha, _ = model_change(world)
+    older, newer = world.run(sha, conclusion="cancelled"), world.run(sha)
+    world.hand_over(sha, reviews.verdict())
+    assert world.ended(newer).state == "success"
+    assert world.ended(older).state == "nothing"
+    assert world.states(sha)["flightline/gates"] == "success"
+
+
+def test_run_that_was_started_again_is_reported_at_its_own_end(world: World) -> None:
+    sha, _ = model_change(world)
+    world.hand_over(sha, reviews.verdict())
+    assert "started again" in world.post(sha, status="in_progress", conclusion="").reason
+    assert world.played.statuses == []
 
 
 def test_promotion_that_somebody_edited_fails(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """What main makes of a run: what git and main know goes before whatever the run says."""
 
 import datetime
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,11 +11,12 @@ from pipeline.config import Override
 from pipeline.review import artifact
 from pipeline.review.artifact import Artifact, ArtifactError
 from pipeline.review.models import Setting
-from pipeline.review.report import AGGREGATE, JUDGES, Known, Report, report, warnings
+from pipeline.review.report import AGGREGATE, HARMLESS, Known, Report, may_judge, report, warnings
 from pipeline.verdict import Decision, Verdict
 from tests.unit.pipeline.review import reviews
 from tests.unit.pipeline.review.reviews import evidence, known, verdict
 
+PROJECT = Path(__file__).resolve().parents[4]
 LINE = Override(gate="benchmark", candidate="3f9a1c27e4b8", reason="a known fault", expires=datetime.date(2013, 6, 30))
 
 
@@ -149,9 +152,28 @@ def test_override_that_nobody_could_review_does_not_count(changes: dict[str, obj
 
 def test_machine_written_needs_no_artifact_and_believes_none() -> None:
     for handed in (ArtifactError("missing"), Artifact(evidence(machine=True), reviews.harmed())):
-        found = report(known(machine="promote(production): 3f9a"), handed)
+        found = report(known(machine="promote(production): 3f9a", model=False), handed)
         assert states(found) == {"gates": "success"}
         assert found.sentence == "Promote(production): 3f9a."
+
+
+def test_machine_written_says_what_a_reviewer_should_look_at() -> None:
+    found = report(known(machine="holds", model=False, fork="mallory/model", permits=("x goes",)), ArtifactError("-"))
+    assert [one.partition(":")[0] for one in found.warnings] == ["x goes", "From the fork mallory/model"]
+
+
+def test_lock_that_machines_wrote_is_judged_like_any_other() -> None:
+    given = reviews.harmed()
+    assert report(known(given, machine="dvc.lock"), Artifact(evidence(given), given)).state == "failure"
+    assert report(known(machine="dvc.lock"), ArtifactError("missing")).state == "error"
+    assert of(verdict(), machine="dvc.lock").state == "success"
+
+
+def test_release_that_nobody_could_prove_is_an_error_and_no_success() -> None:
+    for changes in ({"machine": "promote", "model": False}, {}):
+        found = of(verdict(), unproven="the registry does not answer", **changes)
+        assert set(states(found).values()) == {"error"}
+        assert "the registry does not answer" in found.sentence
 
 
 def test_machine_flag_of_the_run_itself_changes_nothing() -> None:
@@ -170,7 +192,7 @@ def test_changed_thresholds_and_judges_are_pointed_at() -> None:
     said = list(warnings(known(params=(reviews.END, limit), files=("pipeline/gates/benchmark.py", "README.md"))))
     assert said == [
         "This branch changes what it is judged by: gates.benchmark.margin 0.02 → 0.5.",
-        "This branch changes the code that judges or reports: pipeline/gates/benchmark.py.",
+        "This branch changes what its run was judged with, or may: pipeline/gates/benchmark.py.",
     ]
     assert list(warnings(known())) == []
 
@@ -179,9 +201,31 @@ def test_fork_is_named() -> None:
     assert "From the fork mallory/model" in of(verdict(), fork="mallory/model").warnings[0]
 
 
-def test_judging_paths_are_there() -> None:
-    project = Path(__file__).resolve().parents[4]
-    assert [path for path in JUDGES if not (project / path).exists()] == []
+def test_everything_that_a_gate_loads_is_pointed_at_but_the_model() -> None:
+    code = """
+import sys, pipeline.cli, pipeline.cli_report, pipeline.gate, pipeline.evidence, pipeline.review.collect, pipeline.run
+print(*{one.__file__ for one in sys.modules.values() if getattr(one, "__file__", None)}, sep="\\n")"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    inside = (Path(line) for line in done.stdout.splitlines() if Path(line).is_relative_to(PROJECT))
+    ours = {path.relative_to(PROJECT).as_posix() for path in inside if ".venv" not in path.parts}
+    assert {"pipeline/config.py", "pipeline/frames.py", "pipeline/gates/benchmark.py"} <= ours
+    assert {path for path in ours if not may_judge(path)} <= {path for path in ours if path.startswith("model/")}
+
+
+@pytest.mark.parametrize(
+    "path",
+    "Makefile pyproject.toml requirements/gate.txt infra/uv.sh dvc.yaml .dvc/config pipeline/stages/train.py "
+    "conftest.py .github/workflows/gate.yml k8s/base/slo.yaml serving/bundle.py params.yaml.py README.md/x.py".split(),
+)
+def test_what_a_run_is_judged_with_is_pointed_at(path: str) -> None:
+    assert list(warnings(known(files=(path,)))) == [
+        f"This branch changes what its run was judged with, or may: {path}."
+    ]
+
+
+def test_harmless_paths_are_there() -> None:
+    missing = {path for path in HARMLESS if not (PROJECT / path).exists()}
+    assert missing <= {"k8s/freeze.yaml"}  # stands there only while releases are frozen
 
 
 def test_known_says_nothing_of_the_run() -> None:
