@@ -21,8 +21,9 @@ from urllib.parse import urlsplit
 from infra.local.components import PROJECT
 
 TIMEOUT = 10.0
-# A refused connection reached nobody, so it is made again, as routers and clients do; `refused` counts it.
-ATTEMPTS, BETWEEN = 4, 0.1
+# A refused connection reached nobody, so it is made again, as routers and clients do; `refused` counts it. Waiting twice
+# as long each time outlasts the second or two until a crashed server's address is no longer given.
+ATTEMPTS, BETWEEN = 6, 0.1
 LONGEST = 3600.0
 
 
@@ -146,7 +147,7 @@ def _connect(connection: http.client.HTTPConnection) -> int:
         except ConnectionRefusedError:
             if refused + 1 == ATTEMPTS:
                 raise
-            time.sleep(BETWEEN)
+            time.sleep(BETWEEN * 2**refused)
         else:
             return refused
     raise AssertionError
