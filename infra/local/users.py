@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 from infra.local.components import PROJECT
 
 TIMEOUT = 10.0
-# A refused connection reached nobody, so it is made again, as routers and clients do; `refused` counts it. Waiting twice
-# as long each time outlasts the second or two until a crashed server's address is no longer given.
+# A refused connection reached nobody, so it is made again, as routers and clients do; `refused` counts it. Waiting
+# twice as long each time outlasts the second or two until a crashed server's address is no longer given.
 ATTEMPTS, BETWEEN = 6, 0.1
 LONGEST = 3600.0
 
