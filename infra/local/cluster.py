@@ -3,7 +3,6 @@
 import importlib
 import importlib.util
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from infra.local import certificates, control, forward, images, kubernetes, name
 from infra.local.api import Api
 from infra.local.components import DNS_ADDRESS, MANIFESTS, NODE, PROJECT, ClusterError, Component, Kubectl, State
 from infra.local.control import Say
+from pipeline import files
 from pipeline.config import read_settings
 from pipeline.lock import exclusive
 
@@ -198,22 +198,15 @@ def remove(state: State, *, keep_state: bool) -> None:
     kept = {"registry", "images.json", *(("etcd", "git") if keep_state else ())}
     for path in state.data.iterdir() if state.data.is_dir() else ():
         if path.name not in kept:
-            _remove(path)
+            files.remove(path)
     for path in (state.run, *(() if keep_state else (state.certificates, state.config, state.kubeconfig))):
-        _remove(path)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+        files.remove(path)
 
 
 def _start(state: State) -> None:
     """Start the supervisor in a clean place: what an earlier one left when it was killed goes first."""
     remove(state, keep_state=True)
-    _remove(state.log)
+    files.remove(state.log)
     namespaces.remove_cgroups()
     for folder in (state.run, state.log, state.data):
         folder.mkdir(parents=True, exist_ok=True)

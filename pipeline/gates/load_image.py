@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import oci
+from pipeline import files, oci
 from pipeline.config import Frozen
 from pipeline.image import locate
 from pipeline.oci import Descriptor, Image, ImageError, Store
@@ -150,7 +150,7 @@ def _place(archive: tarfile.TarFile, entry: tarfile.TarInfo, root: Path) -> None
     if path.name == _OPAQUE:
         _remove_all(root / path.parent)
     elif path.name.startswith(_WHITEOUT):
-        _remove(root / path.with_name(path.name.removeprefix(_WHITEOUT)))
+        files.remove(root / path.with_name(path.name.removeprefix(_WHITEOUT)))
     elif not entry.isdev():
         try:
             archive.extract(entry, root, numeric_owner=True, filter="tar")
@@ -162,14 +162,7 @@ def _place(archive: tarfile.TarFile, entry: tarfile.TarInfo, root: Path) -> None
 
 def _remove_all(folder: Path) -> None:
     for path in folder.iterdir() if folder.is_dir() else ():
-        _remove(path)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+        files.remove(path)
 
 
 def environment(found: Unpacked, more: Mapping[str, str]) -> dict[str, str]:
