@@ -90,12 +90,14 @@ class Gates(Frozen):
 
 
 class Params(Frozen):
-    """`params.yaml`. The first three sections belong to the model, which validates them itself."""
+    """`params.yaml`. The first three sections belong to the model, the last two to monitoring; each checks its own."""
 
     data: dict[str, Any]
     split: dict[str, Any]
     estimator: dict[str, Any]
     gates: Gates
+    monitoring: dict[str, Any] = {}
+    retrain: dict[str, Any] = {}
 
     def of_model(self) -> Mapping[str, Any]:
         """What `model.load` is given."""

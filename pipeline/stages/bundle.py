@@ -87,8 +87,8 @@ def hash_of_files(files: Mapping[str, bytes]) -> str:
 
 
 def hash_of_parameters(params: Params) -> str:
-    """One hash over what trains the model; thresholds of gates do not change a model."""
-    return _hash_of(json.dumps(params.model_dump(mode="json", exclude={"gates"}), sort_keys=True))
+    """One hash over what trains the model; thresholds of gates and of monitoring do not change a model."""
+    return _hash_of(json.dumps(params.model_dump(mode="json", include={"data", "split", "estimator"}), sort_keys=True))
 
 
 def reference(model: Model, rows: pd.DataFrame, target: Path) -> Mapping[str, Any]:
