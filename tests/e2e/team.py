@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ ROLLOUT_FILE = Path("k8s/base/rollout.yaml")
 
 @dataclass
 class Team:
-    """`fork` is where they work; `images` and `codes` are what they built, by name."""
+    """`fork` is where they work; `images` and `codes` are what they built, by name, `ahead` what is being built."""
 
     state: State
     fork: Checkout
@@ -35,6 +36,7 @@ class Team:
     timeline: Timeline
     images: dict[str, str] = field(default_factory=dict)
     codes: dict[str, str] = field(default_factory=dict)
+    ahead: dict[str, "Future[str]"] = field(default_factory=dict)
 
     def flightline(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """The fork's own command line, as its user types it."""
@@ -54,12 +56,16 @@ class Team:
     def append(self, code: str) -> str:
         """The reference of build/bundle on a code image, which is built where it is new."""
         if code not in self.codes:
-            self.flightline("image", "build", f"{REGISTRY}:{code}", "--base", "local", "--builder", "buildah")
-            digest = json.loads(self.flightline("image", "inspect", f"{REGISTRY}:{code}", "--json").stdout)["digest"]
-            self.codes[code] = f"{REGISTRY}@{digest}"
+            self.codes[code] = self.ahead[code].result() if code in self.ahead else _build(self.fork, code)
             self.timeline.event(f"code image {code} built")
         made = self.flightline("image", "append", self.codes[code], "build/bundle", REGISTRY, "--json").stdout
         return f"{REGISTRY}@{json.loads(made)['digest']}"
+
+    def build_ahead(self, *names: str) -> None:
+        """Build the code images of changes that are pushed later, in a checkout of their own and beside all else."""
+        clone, builder = self.clone("ahead"), ThreadPoolExecutor(1)
+        self.ahead = {f"code-{name}": builder.submit(_build_changed, clone, name) for name in names}
+        builder.shutdown(wait=False)
 
     def release(self, image: str) -> str:
         """Release an image to staging; the identity that main then has."""
@@ -111,10 +117,9 @@ class Team:
         self.push(f"{branch} merged")
         return str(self.released(environment)["identity"])
 
-    def change(self, name: str, change: str) -> None:
-        """Push a change of the serving code."""
-        path = self.fork.root / SERVER
-        path.write_text(faults.written(path.read_text(), change))
+    def change(self, name: str) -> None:
+        """Push a change of the serving code, one of `faults`."""
+        _change(self.fork, name)
         self.commit(f"Serve {name}")
 
     def undo(self, name: str) -> None:
@@ -201,6 +206,26 @@ class Team:
         gone = requests.delete(f"http://127.0.0.1:5000/v2/flightline/manifests/{digest}", timeout=10)
         assert gone.status_code == requests.codes.accepted, gone.text
         self.timeline.event("the registry lost an image")
+
+
+def _build(where: Checkout, code: str) -> str:
+    """The code image of a checkout, by digest."""
+    where.run("flightline", "image", "build", f"{REGISTRY}:{code}", "--base", "local", "--builder", "buildah")
+    digest = json.loads(where.run("flightline", "image", "inspect", f"{REGISTRY}:{code}", "--json").stdout)["digest"]
+    return f"{REGISTRY}@{digest}"
+
+
+def _build_changed(clone: Checkout, name: str) -> str:
+    _change(clone, name)
+    clone.commit(f"Serve {name}")
+    code = _build(clone, f"code-{name}")
+    clone.run("git", "reset", "-q", "--hard", "HEAD^")
+    return code
+
+
+def _change(where: Checkout, name: str) -> None:
+    path = where.root / SERVER
+    path.write_text(faults.written(path.read_text(), getattr(faults, name.upper())))
 
 
 def _file(environment: str, name: str) -> str:

@@ -8,7 +8,6 @@ import pytest
 
 from infra.local import page
 from infra.local.watch import ENVIRONMENTS, ROLLOUT, aborted, healthy, namespace
-from tests.e2e import faults
 from tests.e2e.team import ROLLOUT_FILE
 from tests.e2e.world import World
 
@@ -39,6 +38,7 @@ def test_02_better_model_is_promoted_by_its_analysis(world: World) -> None:
         world.images["b"] = world.append("code")
         released = world.release("b")
         world.takes_traffic("staging", released)
+        world.build_ahead("slow", "failing", "shifted", "harmless")
         world.until("its own traffic carries it", lambda: healthy(world.rollout("staging"), released), 120)
         assert world.analysis("staging")["phase"] == "Successful"
         released = world.promote()
@@ -62,7 +62,7 @@ def _small_and_quick(world: World) -> None:
 def test_03_bad_release_is_aborted_by_the_signal_it_should_be(world: World, fault: str, signal: str) -> None:
     with world.timeline.chapter(f"3 a release that is {fault}"):
         before = world.released("staging")["identity"]
-        world.change(fault, getattr(faults, fault.upper()))
+        world.change(fault)
         world.images[fault] = world.append(f"code-{fault}")
         released = world.release(fault)
         first = world.takes_traffic("staging", released)
@@ -95,7 +95,7 @@ def test_04_unrelated_commits_and_a_healthy_staging_release_nothing(world: World
         assert "nothing" in world.flightline("release", "--image", world.images["b"], "--push").stdout
         assert "nothing" in world.flightline("promote").stdout
         assert world.head() == head
-        world.change("slow", faults.SLOW)
+        world.change("slow")
         refused = world.flightline("release", "--image", world.images["slow"], "--push", check=False)
         assert refused.returncode == 1, refused
         assert "held" in refused.stdout + refused.stderr
@@ -258,7 +258,7 @@ def test_11_concurrent_late_and_repeated_releases(world: World) -> None:
 
 def test_12_image_that_the_registry_lost_is_aborted_by_the_deadline(world: World) -> None:
     with world.timeline.chapter("12 a digest the registry does not have"):
-        world.change("harmless", faults.HARMLESS)
+        world.change("harmless")
         world.images["lost"] = world.append("code-harmless")
         branch = json.loads(world.flightline("release", "--image", world.images["lost"], "--json").stdout)["branch"]
         world.lose(world.images["lost"])
