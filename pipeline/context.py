@@ -4,13 +4,15 @@ import subprocess
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-import model
-from model.contract import Model
 from pipeline.config import ConfigError, Params, Settings, faults, read_params, read_settings
 from pipeline.errors import GitError
+
+if TYPE_CHECKING:
+    from model.contract import Model
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,10 @@ class Context:
         return read_settings(self.root)
 
     @cached_property
-    def model(self) -> Model:
+    def model(self) -> "Model":
         """The model that params.yaml describes. Raises ConfigError."""
+        import model  # what learns takes seconds to import, and most verbs do without
+
         try:
             return model.load(self.params.of_model())
         except ValidationError as error:
