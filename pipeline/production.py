@@ -82,11 +82,31 @@ def lent(context: Context, revision: str, env: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="flightline-") as scratch:
         folder = Path(scratch) / "bundle"
         try:
-            _copy(context, revision, env, folder)
+            _copy(context, revision, _bundle(env), folder)
             _check(folder, wanted)
         except Exception as error:
-            raise UnavailableError(_unreachable(context, revision, error)) from error
+            raise UnavailableError(_unreachable(context, revision, "a bundle", error)) from error
         yield folder
+
+
+@contextmanager
+def rows(context: Context) -> Iterator[Path]:
+    """The table of prepared rows: this checkout's, else the one that dvc.lock of HEAD names, which goes again.
+
+    Raises GitError, UnavailableError.
+    """
+    if (here := context.root / paths.ROWS).is_file():
+        yield here
+        return
+    with tempfile.TemporaryDirectory(prefix="flightline-") as scratch:
+        table = Path(scratch) / paths.ROWS.name
+        try:
+            _copy(context, context.git("rev-parse", "HEAD"), paths.ROWS.as_posix(), table)
+        except GitError:
+            raise
+        except Exception as error:
+            raise UnavailableError(_unreachable(context, "HEAD", paths.ROWS.as_posix(), error)) from error
+        yield table
 
 
 def _bundle(env: str) -> str:
@@ -98,19 +118,19 @@ def _restored(context: Context, main: str) -> Production:
     arriving = target.with_name(f".{target.name}.{os.getpid()}")
     wanted = named_bundle(context, main, PRODUCTION)
     try:
-        _copy(context, main, PRODUCTION, arriving)
+        _copy(context, main, RELEASE, arriving)
         _check(arriving, wanted)
     except Exception as error:  # noqa: BLE001 - every remote has its own errors, and all mean the same here
         shutil.rmtree(arriving, ignore_errors=True)
-        return Production(None, _unreachable(context, main, error), reachable=False)
+        return Production(None, _unreachable(context, main, "a bundle", error), reachable=False)
     shutil.rmtree(target, ignore_errors=True)
     arriving.replace(target)
     return Production(target, f"{main}:{RELEASE}.dvc")
 
 
-def _unreachable(context: Context, revision: str, error: Exception) -> str:
+def _unreachable(context: Context, revision: str, what: str, error: Exception) -> str:
     why = f"{type(error).__name__}: {error}".splitlines()[0]
-    note = f"{revision} names a bundle that DVC remote {context.settings.trusted_remote!r} does not give ({why})"
+    note = f"{revision} names {what} that DVC remote {context.settings.trusted_remote!r} does not give ({why})"
     return f"{note}; check `dvc remote list` and your access"
 
 
@@ -121,7 +141,8 @@ def _check(arrived: Path, wanted: str) -> None:
         raise bundle.BundleError(f"what came back is {dvc_hash(arrived)}, not {wanted}")
 
 
-def _copy(context: Context, revision: str, env: str, target: Path) -> None:
+def _copy(context: Context, revision: str, path: str, target: Path) -> None:
+    """What DVC has under a path at a revision, from the trusted remote."""
     from dvc.api import DVCFileSystem
     from dvc.repo import Repo
 
@@ -130,4 +151,4 @@ def _copy(context: Context, revision: str, env: str, target: Path) -> None:
     here = Repo(str(context.root)).config["remote"][remote]
     files = DVCFileSystem(str(context.root), rev=revision, remote=remote, remote_config=dict(here))
     target.parent.mkdir(parents=True, exist_ok=True)
-    files.get(f"/{_bundle(env)}", str(target), recursive=True)
+    files.get(f"/{path}", str(target), recursive=True)

@@ -12,22 +12,24 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
 
 from model.contract import Floats
-from pipeline import paths, signature
+from pipeline import paths, production, signature
 from pipeline.config import Frozen, read_yaml, validated
 from pipeline.context import Context
 from pipeline.delivery.models import Expects
 from pipeline.evidence import check_same_meaning
 from pipeline.frames import HOLDOUT, PART, TableError, columns_of, read_rows
+from pipeline.production import PRODUCTION
 from serving import bundle, replay
 from serving.bundle import Bundle
 from serving.metrics import score_bounds
 from serving.signature import Output, Signature, encode
 
-PRODUCTION = "production"
+LOCK = "dvc.lock"
 REPLAYED = 5000
 CANARY = Path("k8s/base/canary.yaml")
 ANYTHING = 1.0
@@ -119,17 +121,24 @@ def _cumulative(scores: Floats, bounds: Sequence[float]) -> Floats:
 
 
 def traffic(context: Context, env: str, candidate: Bundle) -> tuple[Columns, Blocks]:
-    """Request columns as `env` will see them, with their blocks: held-out rows for production, else the replay's."""
-    rows = context.root / paths.ROWS
-    if env == PRODUCTION and rows.is_file():
-        frame = read_rows(rows, context.model.schema)
-        held_out = frame[frame[PART] == HOLDOUT]
-        if len(held_out) and _same_meaning(
-            candidate.signature, signature.of_model(context.model.card, context.model.schema)
-        ):
+    """Request columns as `env` will see them, with their blocks: held-out rows for production, else the replay's.
+
+    Raises UnavailableError where the rows cannot be had: the replay's scores are much less apart, and would abort a
+    good canary.
+    """
+    if env == PRODUCTION and any((context.root / one).is_file() for one in (paths.ROWS, LOCK)):
+        held_out = _held_out(context)
+        ours = signature.of_model(context.model.card, context.model.schema)
+        if len(held_out) and _same_meaning(candidate.signature, ours):
             columns = columns_of(held_out, candidate.signature.names)
             return columns, held_out[context.model.schema.block].to_numpy()
     return replayed(candidate), None
+
+
+def _held_out(context: Context) -> pd.DataFrame:
+    with production.rows(context) as table:
+        frame = read_rows(table, context.model.schema)
+    return frame[frame[PART] == HOLDOUT]
 
 
 def replayed(candidate: Bundle) -> Columns:

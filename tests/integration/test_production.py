@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from pipeline.context import Context
-from pipeline.production import restore
+from pipeline.errors import UnavailableError
+from pipeline.production import restore, rows
 from serving import bundle
 from tests.checkouts import Checkout
 
@@ -152,3 +153,26 @@ def test_production_that_reads_a_column_in_another_unit_is_not_compared_with(rel
     judged = released.run("flightline", "gate", "benchmark", check=False)
     assert judged.returncode == 2
     assert "'temp' is a number in °F" in judged.stdout
+
+
+def test_rows_that_are_not_here_come_from_the_trusted_remote(copy: Checkout) -> None:
+    table = copy.root / "build/rows/rows.csv"
+    before = table.read_bytes()
+    copy.run("dvc", "push", "-q", "--remote", "trusted", "prepare")
+    shutil.rmtree(table.parent)
+    shutil.rmtree(copy.root / ".dvc/cache")
+    with rows(Context(copy.root)) as found:
+        assert found.read_bytes() == before
+    assert not table.exists()
+    assert not found.exists()
+
+
+def test_rows_that_cannot_be_had_are_an_error_that_names_the_remote(copy: Checkout) -> None:
+    shutil.rmtree(copy.root / "build/rows")
+    shutil.rmtree(copy.root / ".dvc/cache")
+    shutil.rmtree(copy.root / ".remotes", ignore_errors=True)
+    with (
+        pytest.raises(UnavailableError, match=r"build/rows/rows.csv that DVC remote 'trusted'"),
+        rows(Context(copy.root)),
+    ):
+        pass
