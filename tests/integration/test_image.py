@@ -33,7 +33,7 @@ FORBIDDEN = {
     "apt-get",
 }
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,8 @@ from pipeline.gates.load_server import free_port
 from pipeline.verdict import Decision, Verdict
 from tests.checkouts import Checkout
 
+pytestmark = pytest.mark.alone
+
 
 def quick(made: Checkout) -> None:
     """Shorter load rounds and no stress: this is about what is done, not how fast it is."""

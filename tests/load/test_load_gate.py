@@ -17,6 +17,8 @@ from pipeline.slo import Slo
 from pipeline.verdict import Check, Decision, GateResult
 from tests import bundles
 
+pytestmark = pytest.mark.alone
+
 # so wide that only what a test is about can break it
 SLO = Slo(p95_seconds=5, error_ratio=0.01, throughput_per_second=1, memory_bytes=1 << 30)
 LIMITS = LoadGate(users=4, rounds=3, max_rounds=12, round_seconds=0.3, max_slowdown=1.0, stress_users=(1, 2))

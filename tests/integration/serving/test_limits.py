@@ -10,6 +10,8 @@ import pytest
 
 from tests.servers import Running, running
 
+pytestmark = pytest.mark.alone
+
 ROW = json.dumps({"temp": 39.0, "seats": 149, "origin": "JFK", "dest": "ORD"}).encode()
 JSON = {"content-type": "application/json"}
 HEAD = b"POST /predict HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n"

@@ -19,6 +19,8 @@ from pipeline.gates.load_server import free_port
 from serving import bundle
 from tests.servers import running, start
 
+pytestmark = pytest.mark.alone
+
 ROW = json.dumps({"temp": 39.0, "seats": 149, "origin": "JFK", "dest": "ORD"}).encode()
 JSON = {"content-type": "application/json"}
 
