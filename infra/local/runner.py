@@ -23,8 +23,8 @@ from infra.local.gitea import Folders, Person
 from pipeline.tools import cache_folder
 
 LABEL = "ubuntu-latest:host"
-# Jobs at a time: a report must wait neither for tests nor for scans.
-CAPACITY = 3
+# Jobs at a time: a report must wait neither for tests nor for scans, which give way by themselves.
+CAPACITY = 8
 END_SECONDS = 10.0
 # What a job is given of the environment that `forge up` was called in: how package registries are reached.
 KEPT = re.compile(
