@@ -1,14 +1,11 @@
-"""The two estimators the example can be trained with, both over the encoded float32 matrix."""
+"""The two estimators the example can be trained with, both over the encoded float32 matrix.
+
+scikit-learn takes seconds to import, so only what trains does: most steps ask the model for its columns alone.
+"""
 
 from typing import Any, Literal
 
 from pydantic import Field
-from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from model.contract import Frozen, Schema
 
@@ -49,12 +46,20 @@ def build(settings: EstimatorSettings, schema: Schema) -> Any:
     return _logistic(settings.logistic, schema)
 
 
-def _boosted(settings: Boosted) -> HistGradientBoostingClassifier:
+def _boosted(settings: Boosted) -> Any:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
     # Categories stay ordinal codes: `categorical_features` converts to a silently wrong ONNX graph.
     return HistGradientBoostingClassifier(random_state=SEED, early_stopping=False, **settings.model_dump())
 
 
-def _logistic(settings: Logistic, schema: Schema) -> Pipeline:
+def _logistic(settings: Logistic, schema: Schema) -> Any:
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import Pipeline, make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
     one_hot = [
         at for at, column in enumerate(schema.columns) if column.type == "category" or column.name in _ONE_HOT_INTEGERS
     ]

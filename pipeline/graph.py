@@ -4,9 +4,6 @@ from typing import Any
 
 import onnx
 from onnx import TensorProto, helper
-from skl2onnx import convert_sklearn
-from skl2onnx.common.data_types import FloatTensorType
-from sklearn.base import is_classifier
 
 from serving.bundle import FORMAT, GRAPH_INPUT, GRAPH_OUTPUT
 
@@ -16,6 +13,10 @@ OPSET = {"": 18, "ai.onnx.ml": 3}
 
 def convert(fitted: Any, width: int) -> onnx.ModelProto:
     """The graph of a fitted estimator. The name is fixed: a random one would make equal models differ in bytes."""
+    from skl2onnx import convert_sklearn
+    from skl2onnx.common.data_types import FloatTensorType
+    from sklearn.base import is_classifier
+
     options = {id(fitted): {"zipmap": False}} if is_classifier(fitted) else None
     inputs = [(GRAPH_INPUT, FloatTensorType([None, width]))]
     model = convert_sklearn(fitted, name="model", initial_types=inputs, target_opset=OPSET, options=options)
