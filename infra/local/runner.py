@@ -23,7 +23,7 @@ from infra.local.gitea import Folders, Person
 from pipeline.tools import cache_folder
 
 LABEL = "ubuntu-latest:host"
-# Jobs at a time: a report must wait neither for tests nor for scans, which give way by themselves.
+# Jobs at a time: a report must wait neither for tests nor for scans, and a scan gives way by itself.
 CAPACITY = 8
 END_SECONDS = 10.0
 # What a job is given of the environment that `forge up` was called in: how package registries are reached.
