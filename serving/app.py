@@ -27,7 +27,7 @@ from serving.settings import Settings
 
 INLINE_BYTES = 32 << 10
 FEW_ROWS = 16
-FOLD_ROWS, FOLD_SECONDS = 256, 0.1
+FOLD_ROWS, FOLD_SECONDS = 1024, 0.1
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _CLOSE = ("connection", "close")
 _OPEN_HEADERS = [("content-type", "application/json")]
@@ -108,12 +108,12 @@ class App:
         return answer
 
     def _record(self, answer: Answer, route: str) -> None:
-        seconds = perf_counter() - answer.call.began
+        seconds = perf_counter() - answer.question.call.began
         lines = self._scorer.lines(answer, datetime.now(UTC), seconds) if answer.lines is None else answer.lines
-        self._log.append(lines)
+        self._log.append(lines, len(answer.scores))
         if not self._unfolded:
             asyncio.get_running_loop().call_later(FOLD_SECONDS, self.fold)
-        self._unfolded.append((route, seconds, answer.matrix, answer.scores))
+        self._unfolded.append((route, seconds, answer.question.matrix, answer.scores))
         self._unfolded_rows += len(answer.scores)
         if self._unfolded_rows >= FOLD_ROWS:
             self.fold()
@@ -122,11 +122,11 @@ class App:
         """Bring the metrics up to date with what was answered."""
         if not self._unfolded:
             return
-        unfolded, self._unfolded, self._unfolded_rows = self._unfolded, [], 0
-        for route, seconds, _, _ in unfolded:
-            self.metrics.answered(route, seconds)
-        codec, matrix = self._scorer.codec, np.concatenate([matrix for _, _, matrix, _ in unfolded])
-        self.metrics.scores.observe_all(np.concatenate([scores for _, _, _, scores in unfolded]))
+        routes, seconds, matrices, scores = zip(*self._unfolded, strict=True)
+        self._unfolded, self._unfolded_rows = [], 0
+        self.metrics.answered(routes, seconds)
+        self.metrics.scores.observe(np.concatenate(scores))
+        codec, matrix = self._scorer.codec, np.concatenate(matrices)
         self.metrics.noticed("missing", codec.missing(matrix))
         self.metrics.noticed("unseen", codec.unseen(matrix))
 
@@ -136,7 +136,7 @@ class App:
 
     def _scrape(self) -> Metrics:
         self.fold()
-        self.metrics.log_dropped = self._log.dropped
+        self.metrics.log_lines, self.metrics.log_dropped = self._log.lines, self._log.dropped
         return self.metrics
 
     async def _refuse(self, refusal: RefusedError, route: str, call: Call, scope: Any, protocol: Any) -> None:

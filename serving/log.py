@@ -21,7 +21,7 @@ class PredictionLog:
     """Appends lines from the event loop and writes them to a file descriptor. Closed once, at the end."""
 
     def __init__(self, descriptor: int) -> None:
-        self.dropped = 0
+        self.lines = self.dropped = 0
         self._descriptor = descriptor
         self._waiting: list[bytes] = []
         self._size = 0
@@ -30,10 +30,11 @@ class PredictionLog:
         self._thread = Thread(target=self._write_all, name="prediction-log", daemon=True)
         self._thread.start()
 
-    def append(self, lines: bytes) -> None:
-        """Take whole lines; call from the event loop."""
+    def append(self, lines: bytes, count: int) -> None:
+        """Take so many whole lines, or nothing; call from the event loop."""
         if not lines:
             return
+        self.lines += count
         if not self._waiting:
             asyncio.get_running_loop().call_later(MOMENT, self.flush)
         self._waiting.append(lines)

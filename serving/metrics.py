@@ -2,7 +2,6 @@
 
 import os
 import time
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -32,13 +31,8 @@ class Histogram:
         self._edges = np.asarray(self.bounds)
         self._counts = [0] * (len(self.bounds) + 1)
 
-    def observe(self, value: float) -> None:
-        """Count one value."""
-        self._counts[bisect_left(self.bounds, value)] += 1
-        self.total += value
-
-    def observe_all(self, values: ArrayLike) -> None:
-        """Count many values, faster than one by one."""
+    def observe(self, values: ArrayLike) -> None:
+        """Count values; of many at a time each costs little."""
         array = np.asarray(values, np.float64)
         found = np.bincount(np.searchsorted(self._edges, array), minlength=len(self._counts))
         self._counts = [old + new for old, new in zip(self._counts, found.tolist(), strict=True)]
@@ -63,7 +57,7 @@ class Metrics:
         self._info = {"model": signature.model, "version": bundle.version, "api": str(signature.api)}
         self._slo, self._started = slo, time.time()
         self.in_flight = 0
-        self.log_dropped = 0
+        self.log_lines = self.log_dropped = 0
         self.ready = True
         self.latency = Histogram(LATENCY_BOUNDS)
         self.scores = Histogram(score_bounds(signature.output))
@@ -71,9 +65,10 @@ class Metrics:
         self.errors: Counter[str] = Counter({kind.slug: 0 for kind in KINDS})
         self.features = {reason: [0] * len(self._names) for reason in ("missing", "unseen", "out_of_range")}
 
-    def answered(self, route: str, seconds: float) -> None:
-        """One request was answered after this time."""
-        self.requests[route, 200] += 1
+    def answered(self, routes: Sequence[str], seconds: Sequence[float]) -> None:
+        """Requests were answered, each on its route and after its time."""
+        for route, count in Counter(routes).items():
+            self.requests[route, 200] += count
         self.latency.observe(seconds)
 
     def noticed(self, reason: str, counts: Sequence[int]) -> None:
@@ -102,6 +97,9 @@ class Metrics:
         yield from self.latency.lines(name)
         yield from _gauge("flightline_requests_in_flight", "Requests for a prediction under way.", self.in_flight)
         yield from _gauge("flightline_ready", "1 while /readyz answers 200.", int(self.ready))
+        name = "flightline_log_lines_total"
+        yield from _head(name, "counter", "Lines given to the prediction log, dropped ones among them.")
+        yield f"{name} {self.log_lines}"
         name = "flightline_log_dropped_total"
         yield from _head(name, "counter", "Lines of the prediction log that could not be written.")
         yield f"{name} {self.log_dropped}"

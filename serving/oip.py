@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from serving.problems import BAD_JSON, BAD_TENSOR, RefusedError
-from serving.scoring import Call, Prediction, Question, Scorer
+from serving.scoring import Call, Question, Scored, Scorer
 from serving.signature import Input
 
 VERSION = "2"
@@ -71,13 +71,14 @@ def infer(scorer: Scorer, body: bytes, call: Call) -> Question:
     return scorer.question(scorer.codec.convert(columns), call, write)
 
 
-def _written(scorer: Scorer, request_id: str, wanted: dict[str, str], predictions: list[Prediction]) -> bytes:
+def _written(scorer: Scorer, request_id: str, wanted: dict[str, str], scored: Scored) -> bytes:
+    columns = {"score": scored.scores, "decision": scorer.decisions(scored.scores)}
     return scorer.encoder.encode(
         {
             "model_name": scorer.signature.model,
             "model_version": scorer.bundle.version,
             "id": request_id,
-            "outputs": [_output(name, kind, predictions) for name, kind in wanted.items()],
+            "outputs": [_output(name, kind, columns[name]) for name, kind in wanted.items()],
         }
     )
 
@@ -151,8 +152,7 @@ def _flat(tensor: Tensor) -> list[Any]:
     return flat
 
 
-def _output(name: str, kind: str, predictions: list[Prediction]) -> dict[str, Any]:
-    data = [getattr(one, name) for one in predictions]
+def _output(name: str, kind: str, data: list[Any]) -> dict[str, Any]:
     return {"name": name, "shape": [len(data)], "datatype": kind, "data": data}
 
 

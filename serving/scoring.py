@@ -2,61 +2,59 @@
 
 import math
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 import msgspec
 import numpy as np
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 from numpy.typing import NDArray
 
 from serving.bundle import Bundle
 from serving.problems import MODEL_ERROR, Fault, RefusedError
 from serving.requests import Codec
 from serving.settings import Settings
+from serving.weaving import Texts, texts, weave
+
+_UNDECIDED, _BELOW, _REACHED = b"},", b',"decision":false},', b',"decision":true},'
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
-    """One request: its id and when it began (seconds of `time.perf_counter`)."""
+    """One request: its id, when it began (seconds of `time.perf_counter`), and the moment its rows are about, in UTC.
+
+    Without such a moment they are about now.
+    """
 
     id: str
     began: float
+    event_time: datetime | None = None
 
 
-class Prediction(msgspec.Struct, gc=False):
-    """One row's answer; `decision` is score >= threshold, where the model has one."""
+class Scored(msgspec.Struct, gc=False):
+    """The scores of a request's rows; and as JSON, for answer and log, the request's id and each row's id and score.
 
-    id: str
-    score: float
-    decision: bool | UnsetType = UNSET
+    `ids` are parts of a text: a row's id is all of them, one after the other.
+    """
 
-
-class Line(msgspec.Struct, gc=False):
-    """One row in the prediction log. `latency` is in seconds, from the request's head to its answer."""
-
-    time: datetime
-    id: str
-    request: str
-    model: str
-    version: str
-    features: Any
-    score: float
-    latency: float
+    scores: list[float]
+    request: bytes
+    ids: tuple[bytes | Texts, ...]
+    numbers: Texts
 
 
 class Question(msgspec.Struct):
     """A request read and encoded: `matrix` (rows, inputs) waits for its scores, `write` makes the body of an answer.
 
-    `features` gives the rows as the log is to have them.
+    `body` has the rows as they came, where the log may quote them. `ids` are those given, or None without any.
     """
 
     call: Call
-    features: Callable[[], Iterable[Any]]
-    ids: list[Any]
+    body: bytes
+    rows: list[Any]
+    ids: list[Any] | None
     matrix: NDArray[np.float32]
-    write: Callable[[list[Prediction]], bytes]
+    write: Callable[[Scored], bytes]
 
 
 class Answer(msgspec.Struct):
@@ -66,11 +64,9 @@ class Answer(msgspec.Struct):
     """
 
     body: bytes
-    call: Call
-    features: Callable[[], Iterable[Any]]
-    ids: list[str]
+    question: Question
+    scored: Scored
     scores: NDArray[np.float32]
-    matrix: NDArray[np.float32]
     lines: bytes | None = None
 
 
@@ -82,53 +78,73 @@ class Scorer:
         self.codec = Codec(bundle.signature, settings.max_rows)
         self.encoder = msgspec.json.Encoder()
         self._threshold, self._share = bundle.signature.output.threshold, settings.log_share
-        named = {"model": bundle.signature.model, "version": bundle.version}
-        self._head = self.encoder.encode(named)[:-1] + b',"predictions":'
+        self._served = self.encoder.encode({"model": bundle.signature.model, "version": bundle.version})[1:-1]
+        self._places: Texts = []
 
     def predict(self, body: bytes, call: Call) -> Question:
         """Read the body of a POST to /predict. Raises RefusedError."""
         return self.question(self.codec.decode(body), call, self._written, body)
 
-    def question(
-        self, rows: list[Any], call: Call, write: Callable[[list[Prediction]], bytes], body: bytes = b""
-    ) -> Question:
+    def question(self, rows: list[Any], call: Call, write: Callable[[Scored], bytes], body: bytes = b"") -> Question:
         """Validated rows, encoded. The log quotes them from `body`, where they came in one and fit into a line."""
         encoded = self.codec.encode(rows)
-        quotable = body and not encoded.named and b"\n" not in body and b"\r" not in body
-        features = partial(self.codec.quote, body) if quotable else lambda: rows
-        return Question(call, features, encoded.ids, encoded.matrix, write)
+        quotable = body if encoded.ids is None else b""
+        return Question(call, quotable, rows, encoded.ids, encoded.matrix, write)
 
     def answer(self, question: Question, scores: NDArray[np.float32]) -> Answer:
         """The answer to a question whose scores (rows,) are there. Raises RefusedError where one is not finite."""
         found = scores.tolist()
         if not math.isfinite(sum(found)):
             raise _not_finite(found)
-        prefix = f"{question.call.id}-"
-        ids = [f"{prefix}{index}" if given is UNSET else given for index, given in enumerate(question.ids)]
-        predictions = list(map(Prediction, ids, found, self._decisions(found)))
-        return Answer(question.write(predictions), question.call, question.features, ids, scores, question.matrix)
+        request = self.encoder.encode(question.call.id)
+        scored = Scored(found, request, self._ids(question, request), texts(found))
+        return Answer(question.write(scored), question, scored, scores)
 
     def answer_now(self, question: Question) -> Answer:
         """Score and answer at once, for whoever is not in the event loop. Raises RefusedError."""
         return self.answer(question, self.bundle.score(question.matrix))
 
-    def _written(self, predictions: list[Prediction]) -> bytes:
-        return b"%b%b}" % (self._head, self.encoder.encode(predictions))
-
-    def _decisions(self, scores: list[float]) -> list[Any]:
+    def decisions(self, scores: list[float]) -> list[bool]:
+        """Score >= threshold; nothing where the model has no threshold."""
         threshold = self._threshold
-        return [UNSET] * len(scores) if threshold is None else [score >= threshold for score in scores]
+        return [] if threshold is None else [score >= threshold for score in scores]
+
+    def _ids(self, question: Question, request: bytes) -> tuple[bytes | Texts, ...]:
+        """The caller's own ids, or the request's and the place in it."""
+        if question.ids is None:
+            return request[:-1], self._endings(len(question.matrix))
+        prefix = f"{question.call.id}-"
+        return (texts(f"{prefix}{place}" if name is UNSET else name for place, name in enumerate(question.ids)),)
+
+    def _endings(self, rows: int) -> Texts:
+        """What sets the ids of a request's rows apart. Kept: to write them takes longer than to score the rows."""
+        places = self._places
+        if len(places) < rows:
+            places = self._places = [b'-%d"' % place for place in range(rows)]
+        return places[:rows]
+
+    def _written(self, scored: Scored) -> bytes:
+        endings = [_REACHED if decided else _BELOW for decided in self.decisions(scored.scores)] or _UNDECIDED
+        rows = weave(len(scored.scores), b'{"id":', *scored.ids, b',"score":', scored.numbers, endings)
+        return b'{%b,"predictions":[%b]}' % (self._served, rows[:-1])
 
     def lines(self, answer: Answer, now: datetime, seconds: float) -> bytes:
         """The rows of an answer for the prediction log, or nothing where the request is not in the sample."""
         if self._share < 1 and random.random() >= self._share:  # noqa: S311 (a sample, not a secret)
             return b""
-        model, version, latency = self.signature.model, self.bundle.version, round(seconds, 6)
-        lines = [
-            Line(now, name, answer.call.id, model, version, row, score, latency)
-            for name, row, score in zip(answer.ids, answer.features(), answer.scores.tolist(), strict=True)
-        ]
-        return self.encoder.encode_lines(lines)
+        question, scored, encode = answer.question, answer.scored, self.encoder.encode
+        event_time = question.call.event_time
+        moment = b"" if event_time is None else b'"event_time":%b,' % encode(event_time)
+        return weave(
+            len(scored.scores),
+            b'{"time":%b,%b"id":' % (encode(now), moment),
+            *scored.ids,
+            b',"request":%b,%b,"features":{' % (scored.request, self._served),
+            self.codec.quoted(question.rows, question.body),
+            b'"score":',
+            scored.numbers,
+            b',"latency":%b}\n' % encode(int(seconds * 1e6 + 0.5) / 1e6),
+        )
 
 
 def _not_finite(scores: list[float]) -> RefusedError:

@@ -76,6 +76,25 @@ def test_requests_that_arrive_together_are_one_call_of_the_model(app):
     assert sizes == [5]
 
 
+def test_what_was_answered_is_counted_by_route_time_and_input(app):
+    small = Request("POST", "/predict", json.dumps(ROW | {"seats": None}).encode())
+    many = Request("POST", "/v1/predict", json.dumps([ROW | {"dest": "SFO"}] * 30 + [ROW]).encode())
+
+    async def three() -> None:
+        await asyncio.gather(*(app.__rsgi__(one, one) for one in (small, many)))
+        await app.__rsgi__(small, small)
+        app.fold()
+
+    asyncio.run(three())
+    metrics = app._scrape()
+    assert metrics.requests["predict", 200] == 3
+    assert sum(metrics.latency._counts) == 3
+    assert sum(metrics.scores._counts) == 33
+    assert metrics.features["missing"] == [0, 2, 0, 0]
+    assert metrics.features["unseen"] == [0, 0, 0, 30]
+    assert metrics.log_lines == 33
+
+
 def test_a_failure_of_the_server_is_a_problem_without_its_words_and_is_said_on_standard_error(app, capsys):
     async def fail(request: Request) -> None:
         app._scorer.codec._width = 3  # the matrix no longer fits the graph

@@ -11,7 +11,7 @@ def written(lines: list[bytes]) -> tuple[bytes, PredictionLog]:
     async def write() -> PredictionLog:
         journal = PredictionLog(writing)
         for line in lines:
-            journal.append(line)
+            journal.append(line, 1)
         journal.close(10)
         return journal
 
@@ -38,7 +38,7 @@ def test_lines_leave_after_a_moment_without_being_asked():
 
     async def write() -> bytes:
         journal = PredictionLog(writing)
-        journal.append(b"line\n")
+        journal.append(b"line\n", 1)
         found = await asyncio.to_thread(os.read, reading, 100)
         journal.close(10)
         return found
@@ -54,7 +54,7 @@ def test_lines_that_nobody_can_read_are_counted_as_dropped():
 
     async def write() -> int:
         journal = PredictionLog(writing)
-        journal.append(b"one\ntwo\n")
+        journal.append(b"one\ntwo\n", 2)
         journal.close(10)
         return journal.dropped
 
@@ -71,7 +71,7 @@ def test_a_reader_that_is_too_slow_costs_lines_and_not_memory(monkeypatch):
         journal = PredictionLog(writing)
         line = b"x" * 999 + b"\n"
         for _ in range(1000):
-            journal.append(line)
+            journal.append(line, 1)
         journal.flush()
         dropped, read = journal.dropped, 0
         while read < (1000 - dropped) * len(line):

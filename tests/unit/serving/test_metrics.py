@@ -28,8 +28,7 @@ def test_every_line_is_a_comment_or_a_sample_and_no_family_comes_twice(metrics):
 
 def test_buckets_are_cumulative_and_their_bounds_inclusive():
     histogram = Histogram((1.0, 2.0))
-    for one in (0.5, 1.0, 1.5, 3.0):
-        histogram.observe(one)
+    histogram.observe([0.5, 1.0, 1.5, 3.0])
     assert list(histogram.lines("h")) == [
         *('h_bucket{le="1"} 2', 'h_bucket{le="2"} 3', 'h_bucket{le="+Inf"} 4'),
         *("h_sum 6", "h_count 4"),
@@ -40,14 +39,14 @@ def test_many_values_are_counted_as_one_by_one():
     one_by_one, at_once = Histogram((1.0, 2.0)), Histogram((1.0, 2.0))
     values = [0.5, 1.0, 1.5, 2.0, 3.0]
     for value in values:
-        one_by_one.observe(value)
-    at_once.observe_all(values)
+        one_by_one.observe([value])
+    at_once.observe(values)
     assert list(at_once.lines("h")) == list(one_by_one.lines("h"))
 
 
 def test_an_answer_counts_its_request_its_time_and_each_score(metrics):
-    metrics.answered("predict", 0.003)
-    metrics.scores.observe_all([0.1, 0.9])
+    metrics.answered(["predict"], [0.003])
+    metrics.scores.observe([0.1, 0.9])
     assert value(metrics, 'flightline_requests_total{route="predict",code="200"}') == 1
     assert value(metrics, 'flightline_request_seconds_bucket{le="0.005"}') == 1
     assert value(metrics, 'flightline_request_seconds_bucket{le="0.0025"}') == 0

@@ -83,6 +83,16 @@ def test_a_line_of_the_log_has_all_that_labels_and_drift_need_and_no_more(scorer
     }
 
 
+@pytest.mark.parametrize("rows", [ROW, [ROW, ROW | {"id": "mine"}, ROW]])
+def test_a_line_says_what_moment_its_row_is_about_where_the_caller_did(scorer, rows):
+    call = Call("c", 0.0, datetime(2013, 4, 1, 12, tzinfo=UTC))
+    answer = scorer.answer_now(scorer.predict(json.dumps(rows).encode(), call))
+    lines = [json.loads(line) for line in scorer.lines(answer, NOW, 0.0).splitlines()]
+    assert [(line["time"], line["event_time"]) for line in lines] == [
+        ("2026-01-02T03:04:05Z", "2013-04-01T12:00:00Z")
+    ] * (3 if isinstance(rows, list) else 1)
+
+
 def logged(scorer: Scorer, body: bytes) -> list[dict[str, object]]:
     answer = scorer.answer_now(scorer.predict(body, Call("c", 0.0)))
     return [json.loads(line) for line in scorer.lines(answer, NOW, 0.0).splitlines()]
@@ -97,6 +107,10 @@ def logged(scorer: Scorer, body: bytes) -> list[dict[str, object]]:
         json.dumps([ROW, ROW]).replace(", ", ",\r").encode(),
         json.dumps([ROW, ROW | {"id": "mine"}]).encode(),
         json.dumps([ROW]).encode(),
+        json.dumps([ROW, ROW], separators=(" ,\t", " :")).encode() + b" \t",
+        json.dumps([ROW | {"dest": "a{b"}, ROW, ROW]).encode(),
+        json.dumps([ROW | {"dest": "}, {"}, ROW, ROW | {"dest": "}"}]).encode(),
+        json.dumps([ROW | {"dest": "%b%"}, ROW | {"dest": "a,b"}, ROW | {"dest": '"'}]).encode(),
     ],
 )
 def test_however_a_request_is_written_each_row_has_one_line_with_its_features(scorer, body):
@@ -109,6 +123,22 @@ def test_features_are_logged_as_the_caller_wrote_them(scorer):
     body = b'{"seats":1.0, "temp":39.10,"origin":"JFK","dest":"\\u0041TL"}'
     answer = scorer.answer_now(scorer.predict(body, Call("c", 0.0)))
     assert b'"features":' + body in scorer.lines(answer, NOW, 0.0)
+
+
+@pytest.mark.parametrize("mine", ["a,b", 'q"{}', "two\nlines", "é %b", "-1"])
+def test_a_rows_own_id_is_answered_and_logged_whatever_is_in_it(scorer, mine):
+    body = json.dumps([ROW, ROW | {"id": mine}]).encode()
+    assert [row["id"] for row in predict(scorer, ROW, ROW | {"id": mine})] == ["call-0", mine]
+    assert [line["id"] for line in logged(scorer, body)] == ["c-0", mine]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 64, 65, 3])
+def test_answer_and_log_agree_on_each_row(scorer, rows):
+    body = json.dumps([ROW | {"temp": temp} for temp in range(rows)]).encode()
+    answered = json.loads(scorer.answer_now(scorer.predict(body, Call("c", 0.0))).body)["predictions"]
+    lines = logged(scorer, body)
+    assert [(row["id"], row["score"]) for row in answered] == [(line["id"], line["score"]) for line in lines]
+    assert [(line["id"], line["features"]["temp"]) for line in lines] == [(f"c-{at}", at) for at in range(rows)]
 
 
 def test_the_log_has_a_share_of_the_requests(scorer):
