@@ -12,12 +12,14 @@ from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from serving.batches import Batches, Matrix
 from serving.bodies import Bodies, check_media_type, explain
 from serving.bundle import Bundle
 from serving.connections import Connections
+from serving.headers import EVENT_TIME, event_time
 from serving.log import PredictionLog
 from serving.metrics import Metrics
 from serving.problems import INTERNAL, OVERLOADED, TOO_LARGE, Fault, RefusedError
@@ -88,6 +90,8 @@ class App:
             detail = f"{self._limit} requests are in flight already; try again in a moment."
             raise RefusedError(OVERLOADED, detail, headers=(RETRY,))
         check_media_type(headers)
+        if EVENT_TIME in headers:
+            call = msgspec.structs.replace(call, event_time=event_time(headers.get_all(EVENT_TIME)))
         body = await self._bodies.read(headers, protocol, call.began)
         try:
             if len(body) > INLINE_BYTES:

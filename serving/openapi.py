@@ -17,7 +17,7 @@ _TENSOR: Json = {
     "data": {"type": "array"},
 }
 _REFUSALS = (
-    *(problems.BAD_JSON, problems.TOO_SLOW, problems.TOO_LARGE, problems.WRONG_MEDIA_TYPE),
+    *(problems.BAD_JSON, problems.BAD_HEADER, problems.TOO_SLOW, problems.TOO_LARGE, problems.WRONG_MEDIA_TYPE),
     *(problems.INVALID, problems.INTERNAL, problems.OVERLOADED),
 )
 
@@ -84,14 +84,29 @@ def _scoring(summary: str, media: Json, answer: str, schema: str) -> Json:
                 "required": False,
                 "description": "Names the request in the log; one that is not [A-Za-z0-9._:-]{1,128} is replaced.",
                 "schema": {"type": "string"},
-            }
+            },
+            {
+                "name": "X-Event-Time",
+                "in": "header",
+                "required": False,
+                "description": "The moment the rows are about, where that is not now: for replay, backfill and batch. "
+                "RFC 3339 with an offset; each of the request's log lines then has it as event_time, in UTC.",
+                "schema": {"type": "string", "format": "date-time"},
+            },
         ],
         "requestBody": {"required": True, "content": {_JSON: media}},
         "responses": {
             "200": _response(answer, _JSON, schema),
-            **{str(kind.status): _problem(kind.title) for kind in _REFUSALS},
+            **_refusals(),
         },
     }
+
+
+def _refusals() -> Json:
+    """What a status may stand for, one problem or several."""
+    statuses = dict.fromkeys(kind.status for kind in _REFUSALS)
+    titles = {status: [kind.title for kind in _REFUSALS if kind.status == status] for status in statuses}
+    return {str(status): _problem("; or: ".join(titles[status])) for status in statuses}
 
 
 def _get(operation: str, summary: str, *, kind: str = _JSON, may_drain: bool = False) -> Json:

@@ -17,6 +17,7 @@ class Kind(msgspec.Struct, frozen=True):
 
 
 BAD_JSON = Kind("bad-json", 400, "The body is not JSON")
+BAD_HEADER = Kind("bad-header", 400, "A header cannot be read")
 BAD_TENSOR = Kind("bad-tensor", 400, "A tensor does not fit the model's metadata")
 NOT_FOUND = Kind("not-found", 404, "Nothing is served at this path")
 UNKNOWN_VERSION = Kind("unknown-version", 404, "This model or version is not served here")
@@ -32,7 +33,7 @@ DRAINING = Kind("draining", 503, "The server is shutting down")
 OVERLOADED = Kind("overloaded", 503, "Too many requests are in flight")
 
 KINDS = (
-    *(BAD_JSON, BAD_TENSOR, NOT_FOUND, UNKNOWN_VERSION, WRONG_METHOD, TOO_SLOW, TOO_LARGE, TOO_MANY_ROWS),
+    *(BAD_JSON, BAD_HEADER, BAD_TENSOR, NOT_FOUND, UNKNOWN_VERSION, WRONG_METHOD, TOO_SLOW, TOO_LARGE, TOO_MANY_ROWS),
     *(WRONG_MEDIA_TYPE, INVALID, MODEL_ERROR, INTERNAL, DRAINING, OVERLOADED),
 )
 

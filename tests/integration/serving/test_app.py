@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import subprocess
 from html import unescape
 
@@ -102,6 +103,45 @@ def test_a_compressed_body_is_refused_and_the_encoding_named(server):
     assert "content-encoding" in found["detail"]
 
 
+def test_the_moment_that_rows_are_about_is_logged_with_each_of_them(toy):
+    rows = [ROW, ROW | {"id": "mine"}]
+    tensors = [
+        {"name": name, "shape": [1], "datatype": kind, "data": [ROW[name]]}
+        for name, kind in (("temp", "FP64"), ("seats", "INT64"), ("origin", "BYTES"), ("dest", "BYTES"))
+    ]
+    with running(toy) as server:
+        post(server, rows, x_event_time="2013-04-01T08:00:00.5-04:00", x_request_id="then")
+        post(server, {"inputs": tensors}, "/v2/models/toy/infer", x_event_time="2013-04-02T00:00:00Z")
+        post(server, [ROW] * 500, x_event_time="2013-04-03T00:00:00Z")
+        post(server, ROW)
+        server.stop()
+        lines = [json.loads(line) for line in server.log.splitlines()]
+    moments = [line.get("event_time") for line in lines]
+    assert moments[:3] == ["2013-04-01T12:00:00.500000Z", "2013-04-01T12:00:00.500000Z", "2013-04-02T00:00:00Z"]
+    assert moments[3:] == ["2013-04-03T00:00:00Z"] * 500 + [None]
+    assert all(line["time"].startswith("20") and line["time"] > "2020" for line in lines)
+
+
+def test_a_moment_that_cannot_be_read_is_refused_and_counted(toy):
+    with running(toy) as server:
+        found = problem(post(server, ROW, x_event_time="1 April"), 400, "bad-header")
+        text = httpx.get(server.url + "/metrics").text
+    assert "X-Event-Time is '1 April'" in found["detail"]
+    assert "RFC 3339 with an offset" in found["detail"]
+    assert 'flightline_errors_total{reason="bad-header"} 1' in text.splitlines()
+
+
+@pytest.mark.parametrize("lines", [b"\xe4", b"", b"2013-04-01T12:00:00Z\r\nx-event-time: 2013-04-02T12:00:00Z"])
+def test_a_moment_that_is_not_text_or_comes_twice_is_refused(server, lines):
+    body = json.dumps(ROW).encode()
+    head = b"POST /predict HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: %d\r\nx-event-time: %b\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
+        client.sendall(head % (len(body), lines) + body)
+        answer = client.recv(10_000)
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b"X-Event-Time is" in answer
+
+
 def test_another_api_major_is_refused_and_the_served_one_named(server):
     assert "/v1/predict" in problem(post(server, ROW, "/v7/predict"), 404, "unknown-version")["detail"]
 
@@ -162,6 +202,8 @@ def test_metrics_count_what_was_asked(toy):
         'flightline_feature_unseen_total{feature="dest"} 1',
         'flightline_feature_out_of_range_total{feature="temp"} 1',
         "flightline_score_count 2",
+        "flightline_log_lines_total 2",
+        "flightline_log_dropped_total 0",
         "flightline_slo_p95_seconds 0.05",
     ):
         assert line in text.splitlines()
