@@ -50,6 +50,8 @@ def throughput(bundle: Path, peers: Peers, rounds: int, seconds: float, progress
         ratios("one row, against BentoML + ONNX Runtime", ours, rates["bentoml"]),
         ratios("one row, against a constant answer", ours, rates["constant"], 0.35),
         ratios("64 rows, against FastAPI + ONNX Runtime", rates["flightline 64"], rates["fastapi 64"], 2.5),
+        ratios("one row, with the prediction log against without", ours, rates["no log"], 0.9),
+        ratios("64 rows, with the prediction log against without", rates["flightline 64"], rates["no log 64"], 0.9),
         *(Figure(f"requests: {name}", tuple(found), "/s") for name, found in rates.items()),
     ]
 
@@ -91,12 +93,14 @@ def _targets(bundle: Path, peers: Peers, stack: ExitStack, progress: Progress) -
         urls[name] = stack.enter_context(starting).url
     return {
         "flightline": Target(f"{urls['flightline']}/predict", row),
+        "no log": Target(f"{urls['no log']}/predict", row),
         "fastapi": Target(f"{urls['fastapi']}/predict", row),
         "bentoml": Target(f"{urls['bentoml']}/predict", {"row": row}),
         "bentoml sklearn": Target(f"{urls['bentoml sklearn']}/predict", {"rows": [estimator.numbers(bundle)]}),
         "mlserver": Target(f"{urls['mlserver']}/v2/models/flights/infer", estimator.inference(bundle)),
         "constant": Target(f"{urls['constant']}/predict", row),
         "flightline 64": Target(f"{urls['flightline']}/predict", [row] * MANY),
+        "no log 64": Target(f"{urls['no log']}/predict", [row] * MANY),
         "fastapi 64": Target(f"{urls['fastapi']}/predict_many", [row] * MANY),
     }
 
@@ -107,6 +111,7 @@ def _starters(bundle: Path, peers: Peers, folder: Path) -> dict[str, AbstractCon
     quiet = ["--no-access-log", "--log-level", "warning"]
     return {
         "flightline": load_server.serve(bundle),
+        "no log": _peer(bundle, [sys.executable, "-m", "serving"], "/readyz", log_share=0),
         "constant": _peer(bundle, [sys.executable, "-m", "bench.peers.constant"], "/"),
         "fastapi": _peer(bundle, [str(peers.python), "-m", *uvicorn, *quiet, "--port"], "/readyz", port_last=True),
         "bentoml": _bentoml(bundle, peers, "bench.peers.bentoml_service:Predictor"),
@@ -148,7 +153,7 @@ def _in_turns(
 
 @contextmanager
 def _peer(
-    bundle: Path, command: list[str], ready: str, *, port_last: bool = False, **settings: Path
+    bundle: Path, command: list[str], ready: str, *, port_last: bool = False, **settings: Path | int
 ) -> Iterator[Server]:
     port = load_server.free_port()
     environment = {
