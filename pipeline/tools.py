@@ -182,7 +182,7 @@ TOOLS = (
     Tool(
         name="forge-runner",
         module="gitea.com/gitea/runner",
-        programs={"gitea-runner": "gitea.com/gitea/runner"},
+        programs={"gitea-runner": "gitea.com/gitea/runner/flightline"},
         stamps=("gitea.com/gitea/runner/internal/pkg/ver.version={version}",),
         gigabytes=1,
         purpose="runs workflows for the local forge",

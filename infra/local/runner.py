@@ -1,7 +1,7 @@
-"""The runner of the local forge: takes jobs from it and runs their steps on this machine, as the user who started it.
+"""The runner of the local forge: takes jobs from it and runs their steps on this machine.
 
-It is beside the cluster and not in it, because jobs install packages. It is process 1 of namespaces of its own, so that
-nothing that a job starts or mounts outlives it; its home, workspaces and temporary files are folders of the forge.
+It is beside the cluster and not in it, because jobs install packages. It is process 1 of namespaces of its own, and so
+is each job, which `infra/local/job.py` starts: as the user who started the forge, or as a stranger.
 """
 
 import contextlib
@@ -14,11 +14,10 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import yaml
-
-from infra.local import control, gitea
-from infra.local.components import ClusterError
+from infra.local import control, gitea, job
+from infra.local.components import PROJECT, ClusterError
 from infra.local.gitea import Folders, Person
 from pipeline.tools import cache_folder
 
@@ -43,8 +42,8 @@ def start(folders: Folders, administrator: Person, program: Path, tools: Mapping
     environment = jobs_environment(folders, os.environ)
     if not (folders.runner / "registration").is_file():
         _register(folders, administrator, environment)
-    own = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
-    command = (*own, str(folders.bin / "gitea-runner"), "--config", str(_settings(folders)), "daemon")
+    one_job = (sys.executable, "-I", str(Path(job.__file__)), str(folders.runner))
+    command = (*job.ALONE, str(folders.bin / "gitea-runner"), "serve", str(job.settings(folders.runner)), *one_job)
     with folders.log.open("ab") as log:
         process = subprocess.Popen(
             command,
@@ -78,9 +77,9 @@ def running(folders: Folders) -> int | None:
     return int(found["pid"]) if started and started == found["started"] else None
 
 
-def configuration(folders: Folders) -> str:
+def configuration(folders: Folders) -> dict[str, Any]:
     """The runner's own file."""
-    document = {
+    return {
         "log": {"level": "info"},
         "runner": {
             "file": str(folders.runner / "registration"),
@@ -99,7 +98,31 @@ def configuration(folders: Folders) -> str:
         "container": {"bind_workdir": True, "workdir_parent": str(folders.runner / "tasks")},
         "host": {"workdir_parent": str(folders.runner / "work")},
     }
-    return yaml.safe_dump(document, sort_keys=False)
+
+
+def view(folders: Folders, environ: Mapping[str, str], program: Path, tools: Mapping[str, Path]) -> job.View:
+    """What jobs are started with. A stranger sees no file of who started the forge but what running a job takes."""
+    environment = jobs_environment(folders, environ)
+    home = environ.get("HOME", "/root")
+    # A registry's certificates or a folder of wheels may be the user's own.
+    named = [
+        one for name, one in environ.items() if KEPT.fullmatch(name) and one.startswith("/") and Path(one).exists()
+    ]
+    return job.View(
+        program=str(program.resolve()),
+        settings=configuration(folders),
+        programs={name: str(path.resolve()) for name, path in tools.items()},
+        hidden=job.outermost((home, str(cache_folder()), str(folders.root), str(PROJECT), *job.FOR_ALL)),
+        shown=(sys.base_prefix, *_installed(environ), *named),
+        uv=environment["UV_CACHE_DIR"],
+        cache=environment["FLIGHTLINE_CACHE"],
+    )
+
+
+def _installed(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The folders that Go and Node are installed in."""
+    found = (shutil.which(name, path=environ.get("PATH")) for name in ("go", "node"))
+    return tuple(str(Path(one).resolve().parents[1]) for one in found if one)
 
 
 def jobs_environment(folders: Folders, environ: Mapping[str, str]) -> dict[str, str]:
@@ -132,6 +155,7 @@ def _path(folders: Folders, environ: Mapping[str, str]) -> list[str]:
 
 
 def _prepare(folders: Folders, program: Path, tools: Mapping[str, Path]) -> None:
+    shutil.rmtree(folders.runner / job.FOLDER, ignore_errors=True)  # of a runner that was killed
     for name in ("home", "tmp", "work", "tasks"):
         (folders.runner / name).mkdir(parents=True, exist_ok=True)
     (folders.bin / "jobs").mkdir(parents=True, exist_ok=True)
@@ -142,21 +166,17 @@ def _prepare(folders: Folders, program: Path, tools: Mapping[str, Path]) -> None
     for link, path in links.items():
         link.unlink(missing_ok=True)
         link.symlink_to(path)
-    _settings(folders).write_text(configuration(folders))
+    view(folders, os.environ, program, tools).write(folders.runner)
 
 
 def _register(folders: Folders, administrator: Person, environment: Mapping[str, str]) -> None:
     """For this one repository: what a user's own fork of it runs is not ours."""
     token = administrator.call("POST", f"repos/{gitea.OWNER}/{gitea.NAME}/actions/runners/registration-token")["token"]
     words = ("register", "--no-interactive", "--instance", gitea.ADDRESS, "--name", "local", "--labels", LABEL)
-    command = [folders.bin / "gitea-runner", "--config", _settings(folders), *words, "--token", token]
+    command = [folders.bin / "gitea-runner", "--config", job.settings(folders.runner), *words, "--token", token]
     done = subprocess.run(command, cwd=folders.runner, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ClusterError(f"the runner was not registered: {(done.stderr or done.stdout).strip()[-400:]}")
-
-
-def _settings(folders: Folders) -> Path:
-    return folders.runner / "config.yaml"
 
 
 def _process_file(folders: Folders) -> Path:

@@ -1,15 +1,19 @@
-module flightline.local/tools/forge-runner
+// Below the runner's own path: main.go says why.
+module gitea.com/gitea/runner/flightline
 
 go 1.26.0
 
-tool gitea.com/gitea/runner
+require (
+	code.gitea.io/actions-proto-go v0.4.1
+	connectrpc.com/connect v1.20.0
+	gitea.com/gitea/runner v1.0.8
+	golang.org/x/sys v0.44.0
+	google.golang.org/protobuf v1.36.11
+)
 
 require (
-	code.gitea.io/actions-proto-go v0.4.1 // indirect
-	connectrpc.com/connect v1.20.0 // indirect
 	cyphar.com/go-pathrs v0.2.3 // indirect
 	dario.cat/mergo v1.0.2 // indirect
-	gitea.com/gitea/runner v1.0.8 // indirect
 	github.com/Masterminds/semver v1.5.0 // indirect
 	github.com/Microsoft/go-winio v0.6.2 // indirect
 	github.com/ProtonMail/go-crypto v1.3.0 // indirect
@@ -95,9 +99,7 @@ require (
 	golang.org/x/crypto v0.50.0 // indirect
 	golang.org/x/net v0.53.0 // indirect
 	golang.org/x/sync v0.20.0 // indirect
-	golang.org/x/sys v0.44.0 // indirect
 	golang.org/x/term v0.43.0 // indirect
-	google.golang.org/protobuf v1.36.11 // indirect
 	gopkg.in/warnings.v0 v0.1.2 // indirect
 	tags.cncf.io/container-device-interface v1.1.0 // indirect
 )

@@ -1,10 +1,10 @@
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from infra.local import runner
 from infra.local.gitea import Folders
@@ -46,9 +46,20 @@ def test_jobs_have_a_home_of_their_own_and_warm_caches(folders: Folders) -> None
 
 
 def test_two_jobs_never_share_a_folder(folders: Folders) -> None:
-    settings = yaml.safe_load(runner.configuration(folders))
+    settings = runner.configuration(folders)
     assert settings["runner"]["capacity"] > 1
     assert settings["container"]["bind_workdir"]
+
+
+def test_strangers_see_nothing_of_who_started_the_forge_but_what_jobs_need(folders: Folders, tmp_path: Path) -> None:
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    given = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "PIP_FIND_LINKS": str(wheels), "MINE": str(tmp_path)}
+    view = runner.view(folders, given, tmp_path / "runner", {})
+    assert any(folders.root.is_relative_to(one) for one in view.hidden)
+    assert {"/tmp", "/var/tmp"} & set(view.hidden)  # noqa: S108
+    assert {sys.base_prefix, str(wheels)} <= set(view.shown)
+    assert str(tmp_path) not in view.shown
 
 
 def test_process_that_was_recorded_is_the_one_that_runs(folders: Folders) -> None:
