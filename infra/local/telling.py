@@ -177,8 +177,8 @@ class Demo(Watch):
         self.until(what, done, ROLLOUT)
         self.timeline.event(self._trouble(environment))
 
-    def opened(self, kind: str, environment: str, identity: str) -> Pull:
-        """The pull request that opens by itself: a promotion, or a rollback of this identity."""
+    def opened(self, kind: str, environment: str, identity: str, by: Iterable[str] = ()) -> Pull:
+        """The pull request that opens by itself: a promotion, or a rollback of this identity. `by` are workflows."""
 
         def found() -> Pull | None:
             pulls = ((one, Key.read(one.body)) for one in self.reviewer.forge.pulls())
@@ -186,7 +186,7 @@ class Demo(Watch):
             return next((one for one, key in pulls if key and (key.kind, key.env, key.identity) == wanted), None)
 
         what = f"a pull request opened by itself: {kind} {environment}"
-        pull: Pull = self.until(what, found, SLOW, (WORKFLOWS[kind],))
+        pull: Pull = self.until(what, found, SLOW, tuple(by) or (WORKFLOWS[kind],))
         self.timeline.event(f"#{pull.number} by {pull.author}: {pull.title}", pull.url)
         return pull
 

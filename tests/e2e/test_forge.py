@@ -6,6 +6,7 @@ It ends with the forge down, whatever was on it before.
 import base64
 import json
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable
@@ -18,12 +19,18 @@ import pytest
 import requests
 import yaml
 
-from infra.local import fork, gitea, members, rollouts, runner, standins, store
+from infra.local import fork, gitea, job, members, rollouts, runner, standins, store
 from infra.local.accounts import portable
 from infra.local.components import PROJECT, ClusterError
 from infra.local.forge import READER
 from infra.local.gitea import ADMIN, Folders, Person
+from infra.local.hand import API, Hand
 from infra.local.members import BOT, CLUSTER, DEVELOPER, REVIEWER, Credentials
+from pipeline.forge import Client as HttpClient
+from pipeline.forge import Forge as Client
+from pipeline.forge import ForgeError
+from pipeline.tools import cache_folder
+from tests.e2e import strangers
 from tests.e2e.conftest import Cluster, flightline
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -67,6 +74,16 @@ class Forge:
         found = self.person(ADMIN).find(f"{REPOSITORY}/actions/runs?branch={branch}")
         return list(found["workflow_runs"])
 
+    def ended(self, run: int, seconds: float) -> dict[str, Any]:
+        """A run, once it has ended."""
+
+        def over() -> dict[str, Any] | None:
+            found: dict[str, Any] = self.person(ADMIN).find(f"{REPOSITORY}/actions/runs/{run}")
+            return found if found["status"] == "completed" else None
+
+        found: dict[str, Any] = until("it has ended", over, seconds)
+        return found
+
     def logs(self, run: int) -> str:
         jobs = self.person(ADMIN).find(f"{REPOSITORY}/actions/runs/{run}/jobs")["jobs"]
         paths = (f"{gitea.ADDRESS}/api/v1/{REPOSITORY}/actions/jobs/{job['id']}/logs" for job in jobs)
@@ -93,6 +110,11 @@ def until(what: str, holds: Callable[[], Any], seconds: float = 60) -> Any:
             pytest.fail(f"not within {seconds:g} s: {what}")
         time.sleep(0.2)
     return found
+
+
+def commands() -> list[str]:
+    """What runs on this machine."""
+    return [" ".join(one.info["cmdline"] or []) for one in psutil.process_iter(["cmdline"])]
 
 
 def test_main_is_this_project_with_settings_of_its_own(forge: Forge) -> None:
@@ -157,9 +179,9 @@ def test_push_starts_a_run_within_seconds_and_its_actions_are_found(forge: Forge
     forge.push(forge.person(DEVELOPER), BRANCH)
     started = until("a run is there", lambda: forge.runs(BRANCH), 10)
     # The jobs of the first push to main may still have all places.
-    ended = until("it has ended", lambda: [one for one in forge.runs(BRANCH) if one["status"] == "completed"], 300)
+    ended = forge.ended(started[0]["id"], 300)
     logs = forge.logs(started[0]["id"])
-    assert ended[0]["conclusion"] == "success", logs[-3000:]
+    assert ended["conclusion"] == "success", logs[-3000:]
     assert "said Rehearse" in logs
     assert "kept" in logs
 
@@ -168,6 +190,51 @@ def test_jobs_see_nothing_of_who_started_the_forge(forge: Forge) -> None:
     (run,) = forge.runs(BRANCH)
     assert f"HOME={forge.folders.runner}/home" in forge.logs(run["id"])
     assert "VIRTUAL_ENV=" not in forge.logs(run["id"])
+
+
+STRANGE = """
+name: strange
+on: pull_request
+permissions: {}
+jobs:
+  only:
+    runs-on: ubuntu-latest
+    steps:
+      - run: |
+          echo "uid $(id -u) in $HOME, of $(ls "$FORGE" 2>/dev/null | wc -l) files"
+          touch "$HOME/own" "$UV_CACHE_DIR/own" "$FLIGHTLINE_CACHE/own" && echo "own places"
+          touch "$MAIN/home/planted" "$CACHE/planted" /usr/local/planted || echo "no others"
+          setsid sleep 2000 >/dev/null 2>&1 & ps -eo uid= | sort | uniq -c
+        env: {}
+"""
+
+
+def test_job_of_a_fork_is_a_strangers(forge: Forge, cluster: Cluster, tmp_path: Path) -> None:
+    """No account, no file of who started the forge, a home and caches of its own, which go with it."""
+    stranger, branch = strangers.arrive(cluster.state, tmp_path), f"strange-{os.getpid()}"
+    stranger.begin(branch)
+    places = {"FORGE": forge.folders.root, "MAIN": forge.folders.runner, "CACHE": cache_folder()}
+    workflow = STRANGE.replace("env: {}", f"env: {json.dumps({name: str(one) for name, one in places.items()})}")
+    for path in (stranger.root / ".github/workflows").glob("*.yml"):
+        path.unlink()
+    (stranger.root / ".github/workflows/strange.yml").write_text(workflow)
+    fork.git(stranger.root, "add", "-A")
+    stranger.git("commit", "-q", "-m", "Strange")
+    stranger.git("push", "-q", "fork", f"HEAD:refs/heads/{branch}")
+    asked = {"head": f"{strangers.NAME_OF}:{branch}", "base": "main", "title": "Strange", "body": ""}
+    sha = stranger.forge.client.put("POST", f"/{REPOSITORY}/pulls", asked)["head"]["sha"]
+    reviewer = Hand.of(forge.folders, REVIEWER, tmp_path / REVIEWER)
+    run = until("it waits", lambda: next((one for one in reviewer.forge.runs(head_sha=sha)), None), 20)
+    reviewer.press(run, "approve")
+    ended, logs = forge.ended(run.id, 300), forge.logs(run.id)
+    assert ended["conclusion"] == "success", logs[-3000:]
+    assert re.search(rf"uid {job.STRANGER} in \S+, of [01] files", logs), "its own folder alone"
+    assert "own places" in logs
+    assert "no others" in logs
+    assert re.findall(r"^\S+ +\d+ +(\d+)$", logs, re.M) == [str(job.STRANGER)], "it sees no process but its own"
+    until("it is gone", lambda: not list((forge.folders.runner / job.FOLDER).iterdir()), 30)
+    assert "sleep 2000" not in commands()
+    assert not [one for one in (forge.folders.runner / "home", cache_folder()) if (one / "planted").exists()]
 
 
 @pytest.mark.parametrize("name", [DEVELOPER, REVIEWER, CLUSTER, ADMIN])
@@ -218,6 +285,8 @@ def test_token_of_the_cluster_starts_workflows_and_can_do_nothing_else(forge: Fo
         ("POST", f"{REPOSITORY}/statuses/{head}", {"context": "flightline/gates", "state": "success"}),
         ("POST", f"{REPOSITORY}/issues", {"title": "An issue"}),
         ("POST", f"{REPOSITORY}/branches", {"new_branch_name": "mine", "old_branch_name": "main"}),
+        ("POST", f"{REPOSITORY}/pulls", {"head": BRANCH, "base": "main", "title": "Mine"}),
+        ("POST", f"{REPOSITORY}/pulls/1/merge", {"Do": "merge"}),
         ("PUT", f"{REPOSITORY}/actions/secrets/MINE", {"data": "x"}),
         ("DELETE", f"{REPOSITORY}/branch_protections/main", None),
         ("GET", "user", None),
@@ -225,6 +294,24 @@ def test_token_of_the_cluster_starts_workflows_and_can_do_nothing_else(forge: Fo
     for call in forbidden:
         with pytest.raises(ClusterError, match=r"answered 40[134] "):
             token.call(*call)
+
+
+# What a token may do that lacks one scope, and what of the client's calls it then may not.
+WITHOUT: dict[str, tuple[tuple[str, ...], Callable[[Client], Any]]] = {
+    "write:repository": (("read:repository", "write:issue"), lambda one: one.status("a" * 40, "x/y", "success", "")),
+    "write:issue": (("write:repository", "read:user"), lambda one: one.comment(1, "<!-- x -->", "said")),
+    "read:issue": (("write:repository", "read:user"), lambda one: one.open_issue("<!-- x -->", "title", "body")),
+    "read:user": (("write:repository", "write:issue"), lambda one: one.login),
+}
+
+
+@pytest.mark.parametrize("scope", WITHOUT)
+def test_token_without_a_scope_is_told_which(forge: Forge, scope: str) -> None:
+    scopes, call = WITHOUT[scope]
+    asked = {"name": f"without-{scope}-{os.getpid()}", "scopes": list(scopes)}
+    token = forge.person(BOT).call("POST", f"users/{BOT}/tokens", asked)["sha1"]
+    with pytest.raises(ForgeError, match=f'"{scope}" on Gitea'):
+        call(Client(HttpClient(API, token), f"{gitea.OWNER}/{gitea.NAME}"))
 
 
 def test_cluster_is_told_where_to_and_with_whose_token(forge: Forge, cluster: Cluster) -> None:
@@ -300,8 +387,7 @@ def test_trusted_data_is_read_by_all_and_written_with_the_password(forge: Forge,
 
 def test_down_leaves_nothing(forge: Forge, cluster: Cluster) -> None:
     flightline("forge", "down")
-    root = str(forge.folders.root)
-    lines = [" ".join(one.info["cmdline"] or []) for one in psutil.process_iter(["cmdline"])]
+    root, lines = str(forge.folders.root), commands()
     assert not [line for line in lines if root in line or str(gitea.INSIDE) in line]
     assert "sleep 1000" not in lines, "the job left it behind"
     assert not forge.folders.root.exists()

@@ -1,24 +1,38 @@
 """A push drives everything: the project's own workflows, run on a real forge. The story first, then what goes wrong."""
 
+import json
+import os
 import re
+import secrets
+import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from infra.local import control, demo, gitea, members, store
-from infra.local.demo import replace
-from infra.local.gitea import ADMIN, OWNER, Folders, Person
-from infra.local.hand import Hand
+from infra.local import control, demo, forge, gitea, job, members, rollouts, store
+from infra.local.accounts import portable
+from infra.local.components import ClusterError, Kubectl
+from infra.local.gitea import NAME, OWNER, Folders
+from infra.local.hand import API, Hand
+from infra.local.members import BOT, CLUSTER, Credentials
 from infra.local.telling import SHORT, SLOW, UNCHANGED_REPORT, Demo
 from infra.local.watch import healthy
-from pipeline.forge import Pull, Run
+from pipeline.forge import Client, Forge, Pull, Run
+from tests.e2e import strangers
+from tests.e2e.edits import comment, note, regularised, request, scores, until
+from tests.e2e.faulty import before_the_forge
+from tests.e2e.strangers import Meddling, counted
+from tests.e2e.world import FLIGHTLINE
+from tests.forges import Fault
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
 NOWHERE = "0" * 64
+# More scores than anybody sends: the analysis stays undecided, and the canary where it is.
+NEVER = "1000000000"
 # What a shell would do something with; git takes it as the name of a branch.
 BRANCH = "odd;touch${IFS}$TMPDIR/pwned;$(touch${IFS}$TMPDIR/pwned)`touch${IFS}$TMPDIR/pwned`'\"&|<x>"
 TITLE = "Odd\"; touch $TMPDIR/pwned; $(touch $TMPDIR/pwned) `touch $TMPDIR/pwned` ${{ github.token }} '%0A::error::x"
@@ -43,8 +57,11 @@ def test_03_change_that_the_model_does_not_depend_on_is_reported_at_once_and_rel
         pull = story.propose("note", "A note", note("one"))
         report = story.reported(pull, UNCHANGED_REPORT, "push -> report, the model unchanged")
         assert "unchanged" in report.body.lower()
+        assert all_passed(story, story.settled("pr.yml", pull.head_sha)) == {"plan", "checks", "gate-summary"}
+        only_the_database_is_missing(story, story.settled("security.yml", pull.head_sha))
         story.merge(pull)
-        story.settled("deliver.yml", story.reviewer.head())
+        run = story.settled("deliver.yml", story.reviewer.head())
+        assert all_passed(story, run) == {"train"}, "there was nothing to deliver"
         assert story.reviewer.released("staging") == released
 
 
@@ -101,7 +118,7 @@ def test_08_push_while_a_release_commit_is_written(story: Demo) -> None:
             ready(story, pull)
         story.mark()
         story.merge(change, SHORT)
-        story.until("the release is being written", lambda: job(story, "deliver.yml", "release"), SLOW)
+        story.until("the release is being written", lambda: reached(story, "deliver.yml", "release"), SLOW)
         story.merge(other, SHORT)
         identity = story.released("staging", before)
         at_rest(story)
@@ -114,33 +131,57 @@ def test_08_push_while_a_release_commit_is_written(story: Demo) -> None:
 # Strangers and strange words.
 
 
-def test_09_fork_changes_what_judges_it_and_gets_nothing(story: Demo, stranger: Hand) -> None:
+def test_09_fork_that_forges_its_verdict_and_plants_caches_gets_nothing(story: Demo, stranger: Hand) -> None:
+    """Its run failed, so what passes in its artifact is none of that run's: main's code believes nothing of it."""
     with story.timeline.chapter("a fork that edits the workflow, a script, its verdict and the caches"):
+        meddling = Meddling(Folders.of(story.state), f"PLANTED-{secrets.token_hex(8)}")
         kept, main = stored(story), story.reviewer.head()
-        pull = foreign(story, stranger, "good-intentions", meddle)
+        pull = strangers.propose(story, stranger, "good-intentions", meddling.clumsy)
         report = story.reported(pull)
         said = story.reviewer.said(story.reviewer.runs(story.seen, ("gate.yml",))[0])
-        assert "meddled here; a secret: none" in said, "the branch's own workflow ran, and had no secret"
+        was_meddled_with(said)
         assert re.search(r"token answered 20\d", said) is None, "its token writes nothing"
-        assert "forged/gates" not in story.reviewer.statuses(pull.head_sha)
-        assert stored(story) == kept, "what main restores from is as it was, the run-cache too"
-        assert story.reviewer.head() == main
-        assert "changes the code that judges" in report.body
-        assert "changes what it is judged by" in report.body
+        statuses = story.reviewer.statuses(pull.head_sha)
+        assert "forged/gates" not in statuses
+        assert statuses["flightline/gates"] == "error"
+        assert "an earlier attempt" in report.body
         assert [one.author for one in story.reviewer.forge.comments(pull.number)] == [report.author]
         assert story.reviewer.merge(pull), "nobody who owns the code has approved it"
+        assert stored(story) == kept, "what main restores from is as it was"
+        assert story.reviewer.head() == main
+        assert meddling.traces() == []
         story.reviewer.forge.update_pull(pull.number, state="closed")
 
 
-def test_10_harmless_fork_gets_the_same_report(story: Demo, stranger: Hand) -> None:
+@pytest.mark.nightly
+def test_10_reviewer_who_is_fooled_has_main_judge_again(story: Demo, stranger: Hand) -> None:
+    """The fork's run ends well with a forged verdict, and is merged: main has the inputs that were planted for."""
+    with story.timeline.chapter("a forged verdict that a reviewer believes"):
+        meddling = Meddling(Folders.of(story.state), f"PLANTED-{secrets.token_hex(8)}")
+        released, lock = story.reviewer.released("staging"), story.reviewer.file("dvc.lock")
+        pull = strangers.propose(story, stranger, "better-intentions", meddling.careful)
+        report = story.reported(pull)
+        assert gates(story, pull) == "success", "its own run says so, and nothing of main's contradicts"
+        assert "From the fork" in report.body, "whose word it is, is said"
+        assert "changes what its run was judged with" in report.body
+        story.merge(pull)
+        run = story.settled("deliver.yml", merged(story, pull))
+        assert run.conclusion == "failure"
+        assert failed(story, run) == {"build"}, "main's own gates say no"
+        assert story.reviewer.released("staging") == released
+        assert meddling.traces() == []
+        taken_back(story, pull, lock)
+
+
+def test_11_harmless_fork_gets_the_same_report(story: Demo, stranger: Hand) -> None:
     with story.timeline.chapter("a fork with a note"):
-        pull = foreign(story, stranger, "typo", note("from outside"))
+        pull = strangers.propose(story, stranger, "typo", note("from outside"))
         story.reported(pull)
-        assert story.reviewer.statuses(pull.head_sha).get("flightline/gates") == "success"
+        assert gates(story, pull) == "success"
         story.merge(pull)
 
 
-def test_11_branch_and_message_full_of_metacharacters(story: Demo) -> None:
+def test_12_branch_and_message_full_of_metacharacters(story: Demo) -> None:
     with story.timeline.chapter("shell metacharacters"):
         pull = story.propose(BRANCH, TITLE, note("odd"), body=BODY)
         report = story.reported(pull)
@@ -153,26 +194,45 @@ def test_11_branch_and_message_full_of_metacharacters(story: Demo) -> None:
 # What is forged.
 
 
-@pytest.mark.parametrize("identity", ["unknown", "released"])
-def test_12_forged_staging_is_healthy_promotes_nothing(story: Demo, identity: str) -> None:
-    """Of an identity that nobody knows, and of one that production has: staging's own word is asked for, too."""
-    named = NOWHERE if identity == "unknown" else str(story.reviewer.released("production")["identity"])
-    forged(story, "promote.yml", "completed", "staging", named)
+def test_13_forged_events_of_a_release_under_way_do_nothing(story: Demo) -> None:
+    """With the cluster's own token, which starts workflows; of the identity that rolls out, whose canary never ends."""
+    with story.timeline.chapter("forged events while a canary runs"):
+        before = str(story.reviewer.released("staging")["identity"])
+        story.merge(story.propose("patient", "Wait for scores that never come", scores(NEVER)))
+        identity = story.released("staging", before)
+        story.takes_traffic("staging", identity)
+        events = (("promote.yml", "completed", "staging"), ("reconcile.yml", "aborted", "staging"))
+        said = forged(story, [(*one, identity) for one in events])
+        assert said.count("and the cluster says otherwise") == len(events)
+        assert under_way(story, "staging", identity)
+        story.until("it waits for a person", lambda: story.inconclusive("staging"), SLOW)
+        story.until("one issue says so", lambda: issues(story) == 1, SLOW)
+        story.merge(story.propose("impatient", "Wait for fewer scores", scores("500")))
+        story.healthy("staging", story.released("staging", identity))
+        story.until("the issue is closed", lambda: issues(story) == 0, SLOW)
 
 
-@pytest.mark.parametrize(("environment", "known"), [("staging", False), ("staging", True), ("production", True)])
-def test_13_forged_aborted_reverts_nothing(story: Demo, environment: str, known: bool) -> None:
-    """What the cluster is asked about says otherwise."""
-    named = str(story.reviewer.released(environment)["identity"]) if known else NOWHERE
-    forged(story, "reconcile.yml", "aborted", environment, named)
-    assert healthy(story.rollout(environment), str(story.reviewer.released(environment)["identity"]))
+def test_14_forged_events_of_anything_else_do_nothing(story: Demo) -> None:
+    """Of an identity that nobody knows, of one that is healthy, and of one that production has already."""
+    staging, production = (str(story.reviewer.released(one)["identity"]) for one in ("staging", "production"))
+    events = [
+        ("promote.yml", "completed", "staging", NOWHERE),
+        ("promote.yml", "completed", "production", production),
+        ("reconcile.yml", "aborted", "staging", NOWHERE),
+        ("reconcile.yml", "aborted", "staging", staging),
+        ("reconcile.yml", "aborted", "production", production),
+    ]
+    with story.timeline.chapter("forged events"):
+        forged(story, events)
+        assert healthy(story.rollout("staging"), staging)
+        assert healthy(story.rollout("production"), production)
 
 
 # What breaks half way.
 
 
 @pytest.mark.nightly
-def test_14_run_cancelled_between_image_and_release_is_run_again(story: Demo) -> None:
+def test_15_run_cancelled_between_image_and_release_is_run_again(story: Demo) -> None:
     with story.timeline.chapter("cancelled between image and release"):
         before = str(story.reviewer.released("staging")["identity"])
         pull = story.propose("cpu-cancel", "Ask for 190m", request("190m"))
@@ -187,7 +247,7 @@ def test_14_run_cancelled_between_image_and_release_is_run_again(story: Demo) ->
         assert identities(story, "staging").count(before) >= 1
 
 
-def test_15_trusted_remote_is_away(story: Demo) -> None:
+def test_16_trusted_remote_is_away(story: Demo) -> None:
     with story.timeline.chapter("without the DVC remote"):
         before = str(story.reviewer.released("staging")["identity"])
         with without(story, store.COMPONENT):
@@ -195,14 +255,14 @@ def test_15_trusted_remote_is_away(story: Demo) -> None:
             run = story.settled("gate.yml", pull.head_sha)
             assert "trusted" in story.reviewer.said(run)
             states = story.until("the statuses are set", lambda: gates(story, pull), SLOW)
-            assert states != "success", "what production has could not be had: inconclusive"
+            assert states == "failure", "what production has could not be had: inconclusive"
         assert story.reviewer.merge(story.reviewer.forge.pull(pull.number)), "main does not let it in"
         story.reviewer.forge.update_pull(pull.number, state="closed")
         assert story.reviewer.released("staging")["identity"] == before
 
 
 @pytest.mark.nightly
-def test_16_registry_refuses_the_image(story: Demo) -> None:
+def test_17_registry_refuses_the_image(story: Demo) -> None:
     with story.timeline.chapter("without the registry"):
         before = str(story.reviewer.released("staging")["identity"])
         pull = story.propose("comment", "A comment in the server", comment)
@@ -218,77 +278,177 @@ def test_16_registry_refuses_the_image(story: Demo) -> None:
         story.healthy("staging", story.released("staging", before))
 
 
+# What a person starts, and what nobody does.
+
+
+def test_18_person_goes_back_to_an_earlier_release(story: Demo) -> None:
+    """By hand on the workflow's page; what is replaced is held, and what the merge starts does not bring it back."""
+    with story.timeline.chapter("back to an earlier release"):
+        replaced = str(story.reviewer.released("staging")["identity"])
+        target = str(story.reviewer.released("production")["identity"])
+        assert target != replaced
+        to = next(one for one in identities(story, "staging") if one == target)
+        story.mark()
+        inputs = {"environment": "staging", "to": to, "reason": "we want the last one back"}
+        story.reviewer.forge.dispatch("rollback.yml", "main", inputs)
+        story.merge(story.opened("rollback", "staging", replaced, ("rollback.yml",)))
+        story.until("main has the earlier release", lambda: story.reviewer.released("staging")["identity"] == to, SHORT)
+        story.healthy("staging", to)
+        assert replaced in story.reviewer.held("staging")
+        demo.stays(story, to)
+
+
+@pytest.mark.nightly
+def test_19_cluster_that_cannot_call_out_is_asked_on_a_schedule(story: Demo) -> None:
+    with story.timeline.chapter("the poll"), silent(story), variable(story, "FLIGHTLINE_POLL", "true"):
+        before = str(story.reviewer.released("staging")["identity"])
+        story.merge(story.propose("cpu-poll", "Ask for 210m", request("210m")))
+        identity = story.released("staging", before)
+        story.healthy("staging", identity)
+        story.mark()
+        pull = story.opened("promote", "production", identity, ("reconcile.yml",))
+        assert {one.event for one in story.reviewer.runs(story.seen, ("reconcile.yml", "promote.yml"))} == {"schedule"}
+        story.reviewer.forge.update_pull(pull.number, state="closed")
+
+
+# When the forge is in trouble, or the token is.
+
+
+def test_20_forge_that_fails_and_loses_answers_has_one_pull_request(story: Demo) -> None:
+    """A real verb, the real forge, and between them one that answers 500, 429, late, or not at all after doing it."""
+    faults = (
+        Fault(500, "GET"),
+        Fault(429, "GET", {"Retry-After": "1"}),
+        Fault(502, "POST", carried_out=True),
+        Fault(503, "POST", carried_out=True),
+        Fault(504, "GET", seconds=31),
+    )
+    with story.timeline.chapter("a forge in trouble"), before_the_forge(*faults) as (address, faulty):
+        held, branch = prepared(story, {"GITHUB_API_URL": address, "GITHUB_TOKEN": known(story).tokens[BOT]})
+        assert faulty.faults == [], "each of them happened"
+        (pull,) = [one for one in story.reviewer.forge.pulls() if one.head_branch == branch]
+        assert (faulty.count("POST", "/pulls"), faulty.count("POST", "/dispatches")) == (1, 2)
+        started = [one for one in story.reviewer.runs(story.seen) if one.event == "workflow_dispatch"]
+        assert sorted(one.workflow for one in started) == ["gate.yml", "pr.yml"], "each of its checks once"
+        assert held in pull.body
+        story.reviewer.forge.update_pull(pull.number, state="closed")
+
+
+def test_21_token_without_a_scope_is_told_which(story: Demo) -> None:
+    with story.timeline.chapter("a token without a scope"):
+        token = narrow(story, "write:repository")
+        with pytest.raises(ClusterError, match="read:user"):
+            prepared(story, {"GITHUB_API_URL": API, "FLIGHTLINE_TOKEN": token})
+        for pull in story.reviewer.forge.pulls():
+            story.reviewer.forge.update_pull(pull.number, state="closed")
+
+
+# Without an App.
+
+
+@pytest.mark.nightly
+def test_22_without_an_app_lock_and_release_are_pull_requests(story: Demo) -> None:
+    """By the built-in token, one after the other, each with its checks; nothing else writes to main."""
+    with story.timeline.chapter("pull-request mode"), pull_request_mode(story):
+        before = str(story.reviewer.released("staging")["identity"])
+        pull = story.propose("regularised", "Regularise a little less", regularised("0.11"))
+        story.reported(pull)
+        story.merge(pull)
+        lock = by_machine(story, "dvc-lock")
+        story.merge(lock)
+        release = by_machine(story, "release-")
+        assert story.reviewer.released("staging")["identity"] == before, "nothing is released without a merge"
+        story.merge(release)
+        identity = story.released("staging", before, SHORT)
+        story.takes_traffic("staging", identity)
+        story.healthy("staging", identity)
+        assert {lock.author, release.author}.isdisjoint({BOT}), "the built-in token opened them"
+        assert {one.event for one in story.reviewer.runs(story.seen, ("pr.yml", "gate.yml"))} >= {"workflow_dispatch"}
+        demo.promote(story, identity)
+
+
+def test_23_every_workflow_was_run_by_a_real_event(story: Demo, pytestconfig: pytest.Config) -> None:
+    """`checks` is part of `pr` and `deliver`. What a week would bring is asked for by hand."""
+    story.mark()
+    for workflow in ("deliver.yml", "security.yml"):
+        story.reviewer.forge.dispatch(workflow, "main", {})
+    head = story.reviewer.head()
+    assert all_passed(story, story.settled("deliver.yml", head)) == {"train"}
+    only_the_database_is_missing(story, story.settled("security.yml", head))
+    ran = {(one.workflow, one.event) for one in story.reviewer.forge.runs() if one.conclusion in {"success", "failure"}}
+    wanted = {*EVENTS, *(() if "not nightly" in pytestconfig.getoption("markexpr") else NIGHTLY_EVENTS)}
+    assert wanted <= ran, wanted - ran
+
+
 # What they do.
 
-# The branch's own workflow, as a stranger would like it: it believes itself, and tries every door.
-_MEDDLING = """\
-      - name: meddled here
-        if: always()
-        env:
-          SECRET: ${{ secrets.COSIGN_PASSWORD }}${{ secrets.FLIGHTLINE_APP_KEY }}${{ secrets.FLIGHTLINE_DVC_CONFIG }}
-          TOKEN: ${{ github.token }}
-          HERE: ${{ github.api_url }}/repos/${{ github.repository }}
-        run: |
-          echo "meddled here; a secret: ${SECRET:-none}"
-          write() { curl -s -o /dev/null -w "token answered %{http_code}\\n" -H "Authorization: token $TOKEN" \\
-            -H 'Content-Type: application/json' "$@" || true; }
-          write -d '{"context": "forged/gates", "state": "success"}' "$HERE/statuses/$(git rev-parse HEAD)"
-          write -d '{"body": "forged"}' "$HERE/issues/1/comments"
-          write -d '{"ref": "main", "inputs": {}}' "$HERE/actions/workflows/promote.yml/dispatches"
-          find build/evidence -name verdict.json -exec sed -i 's/"decision": "[a-z]*"/"decision": "pass"/g' {} +
-          find .dvc/cache/runs -type f -exec sed -i "s/md5: [0-9a-f]*/md5: $(printf 0%.0s {1..32})/" {} + || true
-          dvc push --run-cache -r trusted || true
-"""
+EVENTS = {
+    ("pr.yml", "pull_request"),
+    ("gate.yml", "pull_request"),
+    ("report.yml", "workflow_run"),
+    ("deliver.yml", "push"),
+    ("deliver.yml", "workflow_dispatch"),
+    ("promote.yml", "workflow_dispatch"),
+    ("reconcile.yml", "workflow_dispatch"),
+    ("rollback.yml", "workflow_dispatch"),
+    ("security.yml", "pull_request"),
+    ("security.yml", "push"),
+    ("security.yml", "workflow_dispatch"),
+}
+NIGHTLY_EVENTS = {("reconcile.yml", "schedule"), ("pr.yml", "workflow_dispatch"), ("gate.yml", "workflow_dispatch")}
 
 
-def note(text: str) -> Callable[[Path], None]:
-    """A file that nothing depends on."""
+def all_passed(story: Demo, run: Run) -> set[str]:
+    """The jobs of a run that ended well; none of the others may have run."""
+    ends = {one["name"].rpartition(" / ")[2]: one["conclusion"] for one in story.reviewer.jobs(run)}
+    assert set(ends.values()) <= {"success", "skipped"}, (ends, run.url)
+    return {name for name, end in ends.items() if end == "success"}
+
+
+def failed(story: Demo, run: Run) -> set[str]:
+    """The jobs of a run that failed."""
+    return {one["name"] for one in story.reviewer.jobs(run) if one["conclusion"] == "failure"}
+
+
+def only_the_database_is_missing(story: Demo, run: Run) -> None:
+    """Every scan was made. Where no database of known faults is reached, that one fails, and says so."""
+    said = story.reviewer.said(run)
+    fell = set(re.findall(r"FAIL (\w+):", said))
+    assert len(re.findall(r"(?:ok  |FAIL) \w+: ", said)) >= 5, said[-2000:]
+    assert fell <= {"dependencies"}, fell
+    assert (run.conclusion == "failure") == bool(fell)
+    assert not fell or "could not be audited" in said or "fixed in" in said
+
+
+def was_meddled_with(said: str) -> None:
+    """What a stranger's job was out to do, it did where it could: else it proves nothing."""
+    assert f"meddled here as uid {job.STRANGER}; a secret: none" in said, "the branch's own workflow ran, as nobody's"
+    assert re.search(r'the gates said:.*"decision":"fail"', said)
+    forged = re.search(r"forged:(.*)", said)
+    assert forged, "what it handed over is no verdict"
+    assert '"decision":"pass"' in forged[1]
+    assert "fail" not in forged[1]
+    assert counted(said, "run-cache entries that name it") > 0
+    assert counted(said, "planted in its own") >= 3
+    assert counted(said, "planted in main's") == 0
+    assert counted(said, "processes that are not its own") == 0
+    assert "the store answered 403" in said
+    assert "read the credentials" not in said
+    assert "read the runner" not in said
+
+
+def taken_back(story: Demo, pull: Pull, lock: str) -> None:
+    """Revert what was merged, with the lock that main had before it."""
+    sha = merged(story, pull)
 
     def edit(root: Path) -> None:
-        with (root / "docs/notes.md").open("a") as out:
-            out.write(f"{text}\n")
+        story.developer.git("revert", "--no-commit", "--mainline", "1", sha)
+        (root / "dvc.lock").write_text(lock)
 
-    return edit
-
-
-def request(cpu: str) -> Callable[[Path], None]:
-    """Another release of the same image."""
-    return lambda root: edited(root / "k8s/base/rollout.yaml", r"cpu: \d+m", f"cpu: {cpu}")
-
-
-def scores(least: str) -> Callable[[Path], None]:
-    """One more, by another file."""
-    return lambda root: edited(root / "k8s/overlays/staging/analysis.yaml", r"min-scores: .*", f"min-scores: '{least}'")
-
-
-def edited(path: Path, pattern: str, by: str) -> None:
-    """Replace the first match of a pattern."""
-    text, count = re.subn(pattern, by, path.read_text(), count=1)
-    assert count == 1, f"{path} has no {pattern}"
-    path.write_text(text)
-
-
-def until(day: str) -> Callable[[Path], None]:
-    """Another window of data."""
-    return lambda root: replace(root / "params.yaml", 'end: "2013-05-31"', f'end: "{day}"')
-
-
-def comment(root: Path) -> None:
-    """Another code image of the same server."""
-    with (root / "serving/__main__.py").open("a") as out:
-        out.write("\n# Nothing but a comment.\n")
-
-
-def meddle(root: Path) -> None:
-    """Edit the workflow, a script that it runs, the limits and the verdict; train something worse."""
-    path = root / ".github/workflows/gate.yml"
-    text = path.read_text()
-    upload = text.index("      - if: ${{ !cancelled()", text.index("flightline evidence"))
-    path.write_text(text[:upload] + _MEDDLING + text[upload:])
-    with (root / "pipeline/gate.py").open("a") as out:
-        out.write("\n# It would say yes.\n")
-    replace(root / "params.yaml", "C: 0.1", "C: 0.000001")
-    replace(root / "params.yaml", "margin: 0.02", "margin: 0.9")
+    before = story.reviewer.released("staging")
+    story.merge(story.propose("take-back", "Take it back", edit))
+    story.settled("deliver.yml", story.reviewer.head())
+    assert story.reviewer.released("staging") == before
 
 
 def merged(story: Demo, pull: Pull) -> str:
@@ -334,7 +494,7 @@ def at_rest(story: Demo) -> None:
     story.until("those they started, too", quiet, SLOW)
 
 
-def job(story: Demo, workflow: str, name: str) -> bool:
+def reached(story: Demo, workflow: str, name: str) -> bool:
     """Whether a job of the newest run of a workflow runs, or has."""
     runs = story.reviewer.runs(story.seen, (workflow,))
     return any(
@@ -360,28 +520,130 @@ def gates(story: Demo, pull: Pull) -> str:
     return "" if found == "pending" else found
 
 
-def forged(story: Demo, workflow: str, event: str, environment: str, identity: str) -> None:
-    """Somebody who has the cluster's token lies: the workflow runs, and nothing comes of it."""
+def forged(story: Demo, events: Sequence[tuple[str, str, str, str]]) -> str:
+    """Whoever has the cluster's token lies: (workflow, event, environment, identity). Every workflow runs, and nothing
+    comes of it; what they said.
+    """
     hand = story.reviewer
     pulls, main = {one.number for one in hand.forge.pulls()}, hand.head()
+    cluster = Forge(Client(API, known(story).tokens[CLUSTER]), hand.forge.repository)
     story.mark()
-    names = ("version", "source", "reason", "message")
-    told = {
-        "event": event,
-        "environment": f"flightline-{environment}",
-        "identity": identity,
-        **dict.fromkeys(names, ""),
-    }
-    hand.forge.dispatch(workflow, "main", told)
+    for workflow, event, environment, identity in events:
+        told = {"event": event, "environment": f"flightline-{environment}", "identity": identity}
+        nothing = dict.fromkeys(("version", "source", "reason", "message"), "")
+        cluster.dispatch(workflow, "main", {**told, **nothing})
+        story.timeline.event(f"forged: {environment} is {event}")
 
-    def over() -> Run | None:
-        runs = hand.runs(story.seen, (workflow,))
-        return runs[0] if runs and runs[0].status == "completed" else None
+    def over() -> list[Run]:
+        runs = hand.runs(story.seen, {one[0] for one in events})
+        return runs if len(runs) >= len(events) and all(one.status == "completed" for one in runs) else []
 
-    run = story.until(f"forged: {environment} is {event}", over, SLOW)
-    assert run.conclusion == "success", run.url
+    runs: list[Run] = story.until("what was forged is over", over, SLOW)
+    assert {one.conclusion for one in runs} == {"success"}, [one.url for one in runs]
     assert {one.number for one in hand.forge.pulls()} == pulls
     assert hand.head() == main
+    return "\n".join(hand.said(one) for one in runs)
+
+
+def under_way(story: Demo, environment: str, identity: str) -> bool:
+    """Whether `flightline status`, which only reads, says that an identity rolls out, or waits."""
+    kubeconfig = story.folder / "reader.kubeconfig"
+    kubeconfig.write_text(portable(Kubectl(story.state), story.state, forge.READER))
+    story.reviewer.begin("status")
+    command = [FLIGHTLINE, "status", "--env", environment, "--json"]
+    settings = {"KUBECONFIG": str(kubeconfig), "PYTHONPATH": str(story.reviewer.root)}
+    done = subprocess.run(
+        command, cwd=story.reviewer.root, env={**os.environ, **settings}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode in {2, 3}, done.stdout + done.stderr  # waits for a person, under way
+    (one,) = json.loads(done.stdout)["environments"]
+    return bool(one["rollout"]["identity"] == identity)
+
+
+def issues(story: Demo) -> int:
+    """How many are open."""
+    found = story.reviewer.forge.client.get(f"/repos/{story.reviewer.forge.repository}/issues?type=issues&state=open")
+    return len(found)
+
+
+def known(story: Demo) -> Credentials:
+    """Everybody's."""
+    found = members.read(Folders.of(story.state))
+    assert found
+    return found
+
+
+def narrow(story: Demo, *scopes: str) -> str:
+    """A token of the bot's with these scopes alone."""
+    bot = known(story).person(BOT)
+    name = f"narrow-{secrets.token_hex(4)}"
+    return str(bot.call("POST", f"users/{BOT}/tokens", {"name": name, "scopes": list(scopes)})["sha1"])
+
+
+def prepared(story: Demo, environment: dict[str, str]) -> tuple[str, str]:
+    """A hold on an identity that production never had, by the command line: (identity, branch of its pull request)."""
+    hand = story.reviewer
+    identity = identities(story, "staging")[0]
+    story.mark()
+    hand.begin("by-hand")
+    words = (
+        "flightline",
+        "hold",
+        identity,
+        "--env",
+        "production",
+        "--reason",
+        "a rehearsal",
+        "--pull-request",
+        "--json",
+    )
+    found = json.loads(hand.run(*words, GITHUB_REPOSITORY=f"{OWNER}/{NAME}", **environment))
+    return str(found["identity"]), str(found["branch"])
+
+
+def by_machine(story: Demo, branch: str) -> Pull:
+    """The pull request that opens by itself from a branch of this name."""
+
+    def found() -> Pull | None:
+        return next((one for one in story.reviewer.forge.pulls() if one.head_branch.startswith(branch)), None)
+
+    pull: Pull = story.until(f"a pull request of {branch} opened by itself", found, SLOW, ("deliver.yml",))
+    story.timeline.event(f"#{pull.number} by {pull.author}: {pull.title}", pull.url)
+    return pull
+
+
+@contextmanager
+def pull_request_mode(story: Demo) -> Iterator[None]:
+    """No App, and nobody who pushes to main."""
+    at_rest(story)
+    forge.up(story.state, story.timeline.say, mode="pull-request")
+    try:
+        yield
+    finally:
+        forge.up(story.state, story.timeline.say)
+
+
+@contextmanager
+def silent(story: Demo) -> Iterator[None]:
+    """The cluster's token is no token: it starts nothing."""
+    kubectl = Kubectl(story.state)
+    kubectl.apply(rollouts.notification_secret(gitea.REPOSITORY_API, "none"))
+    try:
+        yield
+    finally:
+        kubectl.apply(forge.notifications(known(story)))
+
+
+@contextmanager
+def variable(story: Demo, name: str, value: str) -> Iterator[None]:
+    """A variable of the repository."""
+    path = f"repos/{OWNER}/{NAME}/actions/variables/{name}"
+    administrator = known(story).person(gitea.ADMIN)
+    administrator.call("POST", path, {"value": value})
+    try:
+        yield
+    finally:
+        administrator.call("DELETE", path)
 
 
 @contextmanager
@@ -410,36 +672,4 @@ def stored(story: Demo) -> set[str]:
 @pytest.fixture(scope="module")
 def stranger(story: Demo) -> Hand:
     """Somebody whom nobody knows, with a fork."""
-    folders = Folders.of(story.state)
-    known = members.read(folders)
-    assert known
-    administrator, name, password = known.person(ADMIN), "stranger", "a-strangers-own-password"
-    person = {"username": name, "email": gitea.email(name), "password": password, "must_change_password": False}
-    administrator.call("POST", "admin/users", person, there=True)
-    outside = Person(name, password)
-    scopes = ["write:repository", "write:issue", "read:user"]
-    token = outside.call("POST", f"users/{name}/tokens", {"name": "own", "scopes": scopes})["sha1"]
-    outside.call("POST", f"repos/{OWNER}/{gitea.NAME}/forks", {}, there=True)
-    hand = Hand.as_person(outside, token, story.folder / name)
-    hand.git("remote", "add", "fork", f"{gitea.ADDRESS}/{name}/{gitea.NAME}.git")
-    return hand
-
-
-def foreign(story: Demo, stranger: Hand, branch: str, edit: Callable[[Path], None]) -> Pull:
-    """A pull request from a fork; a maintainer lets its workflows run, as the first of a stranger's must be."""
-    story.mark()
-    stranger.begin(branch)
-    edit(stranger.root)
-    stranger.git("add", "-A")
-    stranger.git("commit", "-q", "-m", f"From outside: {branch}")
-    story.pushed = time.time()
-    stranger.git("push", "-q", "--force", "fork", f"HEAD:refs/heads/{branch}")
-    asked = {"head": f"stranger:{branch}", "base": "main", "title": f"From outside: {branch}", "body": ""}
-    made = stranger.forge.client.put("POST", f"/repos/{OWNER}/{gitea.NAME}/pulls", asked)
-    pull = story.reviewer.forge.pull(made["number"])
-    story.until("its runs are there", lambda: len(story.reviewer.runs(story.seen, ("gate.yml", "pr.yml"))) == 2, SHORT)
-    for run in story.reviewer.runs(story.seen, ("gate.yml", "pr.yml")):
-        if run.status != "completed":
-            story.reviewer.press(run, "approve")
-    story.timeline.event(f"pull request #{pull.number} of a fork", pull.url)
-    return pull
+    return strangers.arrive(story.state, story.folder)
