@@ -38,11 +38,10 @@ def copy_files(root: Path) -> None:
     """Bring every file of this checkout that git would take, and take away what is no more."""
     listed = git(PROJECT, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
     for name in filter(None, listed):
+        (root / name).unlink(missing_ok=True)
         if (PROJECT / name).is_file():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(PROJECT / name, root / name)
-        else:
-            (root / name).unlink(missing_ok=True)
+            shutil.copy2(PROJECT / name, root / name, follow_symlinks=False)
 
 
 def settle(root: Path, repository: str, registry: str = REGISTRY, *, owner: str = "", key: str = "") -> None:

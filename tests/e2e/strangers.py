@@ -43,7 +43,7 @@ def arrive(state: State, folder: Path) -> Hand:
     administrator.call("POST", "admin/users", person, there=True)
     outside = Person(NAME_OF, password)
     scopes = ["write:repository", "write:issue", "read:user"]
-    token = outside.call("POST", f"users/{NAME_OF}/tokens", {"name": "own", "scopes": scopes})["sha1"]
+    token = outside.call("POST", f"users/{NAME_OF}/tokens", {"name": f"own-{time.time_ns()}", "scopes": scopes})["sha1"]
     outside.call("POST", f"repos/{OWNER}/{NAME}/forks", {}, there=True)
     hand = Hand.as_person(outside, token, folder / NAME_OF)
     hand.git("remote", "add", "fork", f"{gitea.ADDRESS}/{NAME_OF}/{NAME}.git")

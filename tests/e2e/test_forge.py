@@ -260,23 +260,33 @@ def test_merge_waits_for_checks_and_for_the_code_owner(forge: Forge) -> None:
     forge.push(forge.token(DEVELOPER), TOPIC)
     asked = {"head": TOPIC, "base": "main", "title": f"A change {QUIET}"}
     number = forge.token(DEVELOPER).call("POST", f"{REPOSITORY}/pulls", asked)["number"]
-    merge = ("POST", f"{REPOSITORY}/pulls/{number}/merge", {"Do": "merge", "MergeTitleField": f"Merge {QUIET}"})
-    until("it can be merged as such", lambda: forge.token(DEVELOPER).find(f"{REPOSITORY}/pulls/{number}")["mergeable"])
-    with pytest.raises(ClusterError, match="405"):
-        forge.token(DEVELOPER).call(*merge)
+    approve = ("POST", f"{REPOSITORY}/pulls/{number}/reviews", {"event": "APPROVED", "body": "Good."})
+    assert "status checks" in merging(forge.token(DEVELOPER), number)
     for context in ("pr / gate-summary (pull_request)", "flightline/gates"):
         forge.token(BOT).call("POST", f"{REPOSITORY}/statuses/{commit}", {"context": context, "state": "success"})
-    approve = ("POST", f"{REPOSITORY}/pulls/{number}/reviews", {"event": "APPROVED", "body": "Good."})
-    with pytest.raises(ClusterError, match=r"405.*approvals"):
-        forge.token(DEVELOPER).call(*merge)
+    assert "approvals" in merging(forge.token(DEVELOPER), number)
     forge.token(BOT).call(*approve)
-    with pytest.raises(ClusterError, match=r"405.*official review requests"):
-        forge.token(DEVELOPER).call(*merge)
+    assert "official review requests" in merging(forge.token(DEVELOPER), number)
     forge.token(REVIEWER).call(*approve)
-    forge.token(REVIEWER).call(*merge)
+    assert "not allowed to merge" in merging(forge.token(CLUSTER), number)
+    assert merging(forge.token(REVIEWER), number) == ""
 
 
-def test_token_of_the_cluster_starts_workflows_and_can_do_nothing_else(forge: Forge) -> None:
+def merging(person: Person, number: int) -> str:
+    """What the forge says to the button: "" once it is merged. While it looks at the branch anew, it is asked again."""
+    asked = {"Do": "merge", "MergeTitleField": f"Merge {QUIET}"}
+
+    def said() -> tuple[str] | None:
+        try:
+            person.call("POST", f"{REPOSITORY}/pulls/{number}/merge", asked)
+        except ClusterError as error:
+            return None if "try again later" in str(error) else (str(error),)
+        return ("",)
+
+    return str(until("it was looked at", said)[0])
+
+
+def test_token_of_the_cluster_starts_workflows_and_writes_nothing(forge: Forge) -> None:
     token, before = forge.token(CLUSTER), len(forge.runs(BRANCH))
     token.call("POST", f"{REPOSITORY}/actions/workflows/rehearsal.yml/dispatches", {"ref": BRANCH, "inputs": {}})
     until("it was started", lambda: len(forge.runs(BRANCH)) > before, 10)
@@ -285,8 +295,6 @@ def test_token_of_the_cluster_starts_workflows_and_can_do_nothing_else(forge: Fo
         ("POST", f"{REPOSITORY}/statuses/{head}", {"context": "flightline/gates", "state": "success"}),
         ("POST", f"{REPOSITORY}/issues", {"title": "An issue"}),
         ("POST", f"{REPOSITORY}/branches", {"new_branch_name": "mine", "old_branch_name": "main"}),
-        ("POST", f"{REPOSITORY}/pulls", {"head": BRANCH, "base": "main", "title": "Mine"}),
-        ("POST", f"{REPOSITORY}/pulls/1/merge", {"Do": "merge"}),
         ("PUT", f"{REPOSITORY}/actions/secrets/MINE", {"data": "x"}),
         ("DELETE", f"{REPOSITORY}/branch_protections/main", None),
         ("GET", "user", None),
@@ -299,7 +307,7 @@ def test_token_of_the_cluster_starts_workflows_and_can_do_nothing_else(forge: Fo
 # What a token may do that lacks one scope, and what of the client's calls it then may not.
 WITHOUT: dict[str, tuple[tuple[str, ...], Callable[[Client], Any]]] = {
     "write:repository": (("read:repository", "write:issue"), lambda one: one.status("a" * 40, "x/y", "success", "")),
-    "write:issue": (("write:repository", "read:user"), lambda one: one.comment(1, "<!-- x -->", "said")),
+    "write:issue": (("read:issue", "read:user"), lambda one: one.comment(1, "<!-- x -->", "said")),
     "read:issue": (("write:repository", "read:user"), lambda one: one.open_issue("<!-- x -->", "title", "body")),
     "read:user": (("write:repository", "write:issue"), lambda one: one.login),
 }
