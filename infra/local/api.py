@@ -30,9 +30,9 @@ class Api:
             raise ClusterError(
                 f"the API server does not answer ({type(error).__name__}); is the cluster up?"
             ) from error
-        document: dict[str, Any] = answer.json()
         if not answer.ok:
-            raise ClusterError(f"GET {path}: {document.get('message', answer.status_code)}")
+            raise ClusterError(f"GET {path}: {answer.status_code} {answer.text[:300]}")
+        document: dict[str, Any] = answer.json()
         return document
 
     def find(self, path: str) -> dict[str, Any] | None:

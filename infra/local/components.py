@@ -142,6 +142,13 @@ def default_state() -> State:
     return State(cache_folder() / "cluster")
 
 
+def direct(environ: Mapping[str, str]) -> dict[str, str]:
+    """Variables by which git and Python ask no proxy for what is on this machine, whatever else goes through one."""
+    there = [one for name in ("no_proxy", "NO_PROXY") for one in environ.get(name, "").split(",") if one]
+    every = ",".join(dict.fromkeys([*there, "127.0.0.1", "localhost"]))
+    return {"no_proxy": every, "NO_PROXY": every}
+
+
 def listens(port: int, host: str = "127.0.0.1") -> Callable[[], bool]:
     """A `ready` that holds once something accepts connections there."""
 

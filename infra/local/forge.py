@@ -55,7 +55,8 @@ def up(state: State, say: Say, *, mode: Mode = "bypass", uncommitted: bool = Fal
             _make_fork(state, folders, credentials, say, uncommitted=uncommitted)
         say("protecting main")
         protection.apply(administrator, folders.fork, mode)
-        Kubectl(state).apply(notifications(credentials))
+        # Each time: an `up` that was ended half way, or another story on this cluster, left Argo CD without it.
+        environments.settle(Kubectl(state), folders.fork / "argocd", notifications(credentials))
         say("starting the runner")
         runner.start(folders, administrator, _tool("gitea-runner"), {"cosign": _tool("cosign")})
         say("ready")
@@ -172,7 +173,7 @@ def _set_variable(administrator: Person, path: str, value: str) -> None:
 
 
 def _make_fork(state: State, folders: Folders, credentials: Credentials, say: Say, *, uncommitted: bool) -> None:
-    """Make main, with the project's own history, and tell Argo CD of it: an earlier fork's releases go first."""
+    """Make main, with the project's own history; an earlier fork's releases go first."""
     administrator, kubectl = credentials.person(ADMIN), Kubectl(state)
     say("making a fork")
     start = fork.make(folders.fork, uncommitted=uncommitted)
@@ -187,7 +188,6 @@ def _make_fork(state: State, folders: Folders, credentials: Credentials, say: Sa
     say("pushing main")
     fork.git(folders.fork, "remote", "add", "origin", gitea.REPOSITORY)
     fork.git(folders.fork, "push", "-q", "-u", "origin", fork.BRANCH, **fork.authorized(administrator))
-    environments.settle(kubectl, folders.fork / "argocd", notifications(credentials))
 
 
 def _runs(administrator: Person) -> list[dict[str, Any]]:

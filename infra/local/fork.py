@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from infra.local import gitea, patience
-from infra.local.components import PROJECT, ClusterError
+from infra.local.components import PROJECT, ClusterError, direct
 from infra.local.gitea import Person
 from pipeline.config import read_settings
 
@@ -92,7 +92,7 @@ def commit(root: Path, message: str) -> None:
 
 def git(root: Path, *words: str, **environment: str) -> str:
     """What git prints. Raises ClusterError."""
-    own = {**os.environ, **_IDENTITY, **environment}
+    own = {**os.environ, **direct(os.environ), **_IDENTITY, **environment}
     done = subprocess.run(["git", *words], cwd=root, env=own, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ClusterError(f"`git {words[0]}` failed in {root}: {done.stderr.strip()[-600:]}")

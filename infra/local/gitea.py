@@ -186,19 +186,28 @@ class Person:
 
     def call(self, method: str, path: str, body: Any = None, *, there: bool = False) -> Any:
         """The answer's JSON; None where it has none. With `there`, what is there already is no error: ClusterError."""
-        url = f"{ADDRESS}/api/v1/{path}"
-        asked = requests.request(method, url, json=body, auth=(self.name, self.password), timeout=SECONDS)
+        asked = self._ask(method, path, body)
         if not asked.ok and not (there and asked.status_code in _THERE and "exist" in asked.text):
             raise ClusterError(f"the local forge answered {asked.status_code} to {method} {path}: {asked.text[:300]}")
         return asked.json() if asked.headers.get("Content-Type", "").startswith("application/json") else None
 
     def find(self, path: str) -> Any:
         """What is at a path, None where nothing is."""
-        asked = requests.get(f"{ADDRESS}/api/v1/{path}", auth=(self.name, self.password), timeout=SECONDS)
+        asked = self._ask("GET", path)
         if asked.status_code == requests.codes.not_found:
             return None
         asked.raise_for_status()
         return asked.json()
+
+    def _ask(self, method: str, path: str, body: Any = None) -> requests.Response:
+        """Never by a proxy, which would look for this machine elsewhere. Raises ClusterError."""
+        with requests.Session() as session:
+            session.trust_env = False
+            address, who = f"{ADDRESS}/api/v1/{path}", (self.name, self.password)
+            try:
+                return session.request(method, address, json=body, auth=who, timeout=SECONDS)
+            except requests.RequestException as error:
+                raise ClusterError(f"the local forge does not answer ({type(error).__name__}); is it up?") from error
 
 
 def _link(link: Path, target: Path) -> None:

@@ -12,7 +12,7 @@ import requests
 import yaml
 
 from infra.local import fork, gitea, members
-from infra.local.components import ClusterError
+from infra.local.components import ClusterError, direct
 from infra.local.gitea import NAME, OWNER, Folders, Person
 from pipeline.forge import Client, Forge, ForgeError, Pull, Run
 
@@ -76,7 +76,7 @@ class Hand:
         """One of the project's commands, as this clone has it. Raises ClusterError."""
         scripts = Path(sys.executable).parent
         own = {"PYTHONPATH": str(self.root), "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
-        settings = {**os.environ, **own, **environment}
+        settings = {**os.environ, **direct(os.environ), **own, **environment}
         done = subprocess.run(words, cwd=self.root, env=settings, capture_output=True, text=True, check=False)
         if done.returncode:
             raise ClusterError(

@@ -12,19 +12,21 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from infra.local import control, gitea, job
-from infra.local.components import PROJECT, ClusterError
+from infra.local.components import PROJECT, ClusterError, direct
 from infra.local.gitea import Folders, Person
 from pipeline.tools import cache_folder
 
 LABEL = "ubuntu-latest:host"
-# Jobs at a time: a report must wait neither for tests nor for scans, and a scan gives way by itself.
 CAPACITY = 8
-END_SECONDS = 10.0
+START_SECONDS, END_SECONDS = 30.0, 10.0
+# A line of its log: infra/tools/forge-runner/main.go.
+READY = "the forge knows this runner"
 # What a job is given of the environment that `forge up` was called in: how package registries are reached.
 KEPT = re.compile(
     r"(?i:(https?|no|all)_proxy)|[A-Z_]*(CA_BUNDLE|CAINFO|CA_CERTS|SSL_CERT_FILE|SSL_CERT_DIR)"
@@ -44,6 +46,7 @@ def start(folders: Folders, administrator: Person, program: Path, tools: Mapping
         _register(folders, administrator, environment)
     one_job = (sys.executable, "-I", str(Path(job.__file__)), str(folders.runner))
     command = (*job.ALONE, str(folders.bin / "gitea-runner"), "serve", str(job.settings(folders.runner)), *one_job)
+    folders.log.unlink(missing_ok=True)
     with folders.log.open("ab") as log:
         process = subprocess.Popen(
             command,
@@ -55,15 +58,28 @@ def start(folders: Folders, administrator: Person, program: Path, tools: Mapping
             start_new_session=True,
         )
     _process_file(folders).write_text(json.dumps({"pid": process.pid, "started": _started(process.pid)}))
+    _wait(folders, process)
+
+
+def _wait(folders: Folders, process: "subprocess.Popen[bytes]") -> None:
+    """Return once the forge has taken it; else end it, for nothing would run the jobs. Raises ClusterError."""
+    deadline = time.monotonic() + START_SECONDS
+    while READY not in (log := folders.log.read_text(errors="replace")):
+        if process.poll() is not None or time.monotonic() > deadline:
+            stop(folders)
+            raise ClusterError(f"the runner did not start; its log says:\n{log[-600:].strip() or '(nothing)'}")
+        time.sleep(0.1)
 
 
 def stop(folders: Folders) -> None:
     """End it, and with it whatever its jobs run."""
     if pid := running(folders):
-        # The namespace's first process ends with this one, and the kernel ends all others with that.
+        # The namespace's first process ends with this one, and the kernel ends all others before that is gone.
+        first = _children(pid)
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        control.wait_for_end(pid, END_SECONDS)
+        for one in (pid, *first):
+            control.wait_for_end(one, END_SECONDS)
     _process_file(folders).unlink(missing_ok=True)
 
 
@@ -139,6 +155,7 @@ def jobs_environment(folders: Folders, environ: Mapping[str, str]) -> dict[str, 
     }
     return {
         **kept,
+        **(direct(environ) if kept else {}),
         **{name: str(place) for name, place in places.items()},
         "HOME": str(folders.runner / "home"),
         "TMPDIR": str(folders.runner / "tmp"),
@@ -181,6 +198,13 @@ def _register(folders: Folders, administrator: Person, environment: Mapping[str,
 
 def _process_file(folders: Folders) -> Path:
     return folders.runner / "process.json"
+
+
+def _children(pid: int) -> list[int]:
+    """Whom a process started; none where it has ended."""
+    with contextlib.suppress(OSError):
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
 
 
 def _started(pid: int) -> str | None:

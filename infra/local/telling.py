@@ -81,7 +81,7 @@ class Demo(Watch):
         """The end of the newest run of a workflow for a commit."""
 
         def ended() -> Run | None:
-            runs = [one for one in self.reviewer.runs(0, (workflow,)) if one.head_sha == sha]
+            runs = [one for one in self.reviewer.forge.runs(head_sha=sha) if one.workflow == workflow]
             return runs[0] if runs and runs[0].status == "completed" else None
 
         run: Run = self.until(f"{workflow} ended for {sha[:12]}", ended, seconds)

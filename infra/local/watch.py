@@ -41,8 +41,8 @@ class Watch:
     def in_step(self, environment: str) -> bool:
         """Whether Argo CD finds the cluster to be what main says."""
         path = f"/apis/argoproj.io/v1alpha1/namespaces/argocd/applications/flightline-{environment}"
-        status = Api(self.state, "admin").get(path)["status"]
-        return bool(status["sync"]["status"] == "Synced")
+        found = Api(self.state, "admin").find(path) or {}
+        return bool(found.get("status", {}).get("sync", {}).get("status") == "Synced")
 
     def pods(self, environment: str) -> list[str]:
         """The names of the ready servers."""
@@ -54,13 +54,16 @@ class Watch:
         return len(self.pods(environment))
 
     def weight(self, environment: str) -> int:
-        """How many ready pods the canary has; 0 between releases."""
+        """How many ready pods the canary has; 0 between releases, and while the API server is away."""
         status = self.rollout(environment).get("status", {})
         latest = status.get("currentPodHash")
         if not latest or latest == status.get("stableRS"):
             return 0
         chosen = f"rollouts-pod-template-hash={latest}"
-        return sum(_ready(one) for one in self.get(environment, "pods", labelSelector=chosen)["items"])
+        try:
+            return sum(_ready(one) for one in self.get(environment, "pods", labelSelector=chosen)["items"])
+        except ClusterError:
+            return 0
 
     def analysis(self, environment: str) -> dict[str, Any]:
         """The status of the newest blocking analysis."""

@@ -29,7 +29,11 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 )
 
-const none = "-"
+const (
+	none = "-"
+	// What whoever started it waits for in its log.
+	ready = "the forge knows this runner"
+)
 
 // parcel is what a job's process is handed: who the runner is, and the task as the forge sent it.
 type parcel struct {
@@ -75,6 +79,7 @@ func serve(ctx context.Context, file string, command []string) error {
 	if _, err := run.NewRunner(cfg, reg, cli).Declare(ctx, known.Names()); err != nil {
 		return err
 	}
+	fmt.Fprintln(os.Stderr, ready)
 	poller := poll.New(cfg, cli, &starter{reg, command})
 	go poller.Poll()
 	<-ctx.Done()

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from infra.local import runner
-from infra.local.gitea import Folders
+from infra.local.components import ClusterError
+from infra.local.gitea import Folders, Person
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def folders(tmp_path: Path) -> Folders:
 def test_jobs_are_given_the_way_to_registries_and_no_secret(folders: Folders) -> None:
     given = {
         "HTTPS_PROXY": "http://proxy.example.com",
-        "no_proxy": "127.0.0.1",
+        "no_proxy": "127.0.0.1,localhost",
         "REQUESTS_CA_BUNDLE": "/etc/ca.pem",
         "PIP_INDEX_URL": "https://mirror.example.com",
         "GOPROXY": "https://proxy.example.com",
@@ -82,3 +83,20 @@ def test_runner_that_was_stopped_is_forgotten(folders: Folders) -> None:
     assert process.wait(5) < 0
     assert not (folders.runner / "process.json").exists()
     runner.stop(folders)
+
+
+def test_jobs_ask_no_proxy_for_what_is_on_this_machine(folders: Folders) -> None:
+    seen = runner.jobs_environment(folders, {"HTTPS_PROXY": "http://proxy.example.com", "no_proxy": "example.com"})
+    assert seen["no_proxy"] == seen["NO_PROXY"] == "example.com,127.0.0.1,localhost"
+    assert "no_proxy" not in runner.jobs_environment(folders, {})
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the forge is root's, for its namespaces")
+def test_runner_that_does_not_start_is_told_with_its_log(folders: Folders, tmp_path: Path) -> None:
+    program = tmp_path / "broken"
+    program.write_text("#!/bin/sh\necho no such forge >&2\nexit 1\n")
+    program.chmod(0o755)
+    (folders.runner / "registration").write_text("{}")
+    with pytest.raises(ClusterError, match="no such forge"):
+        runner.start(folders, Person("forge-admin", ""), program, {})
+    assert runner.running(folders) is None
