@@ -31,20 +31,23 @@ echo "run-cache entries that name it: $(grep -rl "$hash" .dvc/cache/runs 2>/dev/
 timeout 120 dvc push --run-cache -r trusted >/dev/null 2>&1
 curl -s -o /dev/null -w 'the store answered %{http_code}\n' -T "$evil" "$STORE/$object"
 
-# Homes, tools, packages and temporary files.
+# Homes, tools, packages and temporary files. What is there already is opened to be written, and left as it is: where
+# nothing keeps this out, the machine of whoever runs it has to stay whole.
 planted=0
-plant() { mkdir -p "${1%/*}" 2>/dev/null && { cat "$evil" >> "$1"; } 2>/dev/null && planted=$((planted + 1)); }
-cache_of() { # HOME: DVC looks for a cache where its own configuration says
-  plant "$1/.config/dvc/mark" && cp -r .dvc/cache "$1/planted" 2>/dev/null &&
-    printf '# %s\n[cache]\n    dir = %s\n' "$MARK" "$1/planted" >> "$1/.config/dvc/config"
+plant() { mkdir -p "${1%/*}" 2>/dev/null && { cat "$evil" > "$1"; } 2>/dev/null && planted=$((planted + 1)); }
+change() { { : >> "$1"; } 2>/dev/null && planted=$((planted + 1)); }
+configure() { # HOME: DVC looks for its cache where its own configuration says
+  plant "$1/.config/dvc/planted" && cp -r .dvc/cache "$1/planted" 2>/dev/null &&
+    printf '# %s\n[cache]\n    dir = %s\n' "$MARK" "$1/planted" > "$1/.config/dvc/config"
 }
 spoil() { # HOME FLIGHTLINE_CACHE UV_CACHE_DIR
   planted=0
-  cache_of "$1" 2>/dev/null
+  configure "$1"
   plant "$2/tools/planted"
-  for tool in "$2"/tools/*/*/cosign "$2"/tools/*/*/kustomize; do [ -f "$tool" ] && plant "$tool"; done
   plant "$3/planted"
-  for module in "$3"/archive-v0/*/dvc/__init__.py; do [ -f "$module" ] && { sed "s/^/# $MARK /" "$evil" >> "$module"; } 2>/dev/null && planted=$((planted + 1)); done
+  for there in "$2"/tools/*/*/cosign "$2"/tools/*/*/kustomize "$3"/archive-v0/*/dvc/__init__.py; do
+    [ ! -f "$there" ] || change "$there"
+  done
 }
 spoil "$HOME" "$FLIGHTLINE_CACHE" "$UV_CACHE_DIR"
 echo "planted in its own: $planted"
