@@ -23,6 +23,7 @@ from infra.local.gitea import Folders, Person
 from pipeline.tools import cache_folder
 
 LABEL = "ubuntu-latest:host"
+# Jobs at a time: a report must wait neither for tests nor for scans, and a scan gives way by itself.
 CAPACITY = 8
 START_SECONDS, END_SECONDS = 30.0, 10.0
 # A line of its log: infra/tools/forge-runner/main.go.
