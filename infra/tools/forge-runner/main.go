@@ -10,6 +10,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -27,6 +28,7 @@ import (
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 const (
@@ -80,7 +82,7 @@ func serve(ctx context.Context, file string, command []string) error {
 		return err
 	}
 	fmt.Fprintln(os.Stderr, ready)
-	poller := poll.New(cfg, cli, &starter{reg, command})
+	poller := poll.New(cfg, cli, &starter{cli, reg, command})
 	go poller.Poll()
 	<-ctx.Done()
 	now, cancel := context.WithCancel(context.Background())
@@ -90,11 +92,23 @@ func serve(ctx context.Context, file string, command []string) error {
 
 // starter runs each task as a process.
 type starter struct {
+	client       client.Client
 	registration *config.Registration
 	command      []string
 }
 
+// Run says itself that a task failed whose process did not come to its end: the forge would wait for more of it.
 func (s *starter) Run(ctx context.Context, task *runnerv1.Task) error {
+	err := s.start(ctx, task)
+	if err != nil {
+		state := &runnerv1.TaskState{Id: task.Id, Result: runnerv1.Result_RESULT_FAILURE, StoppedAt: timestamppb.Now()}
+		_, told := s.client.UpdateTask(ctx, connect.NewRequest(&runnerv1.UpdateTaskRequest{State: state}))
+		err = errors.Join(err, told)
+	}
+	return err
+}
+
+func (s *starter) start(ctx context.Context, task *runnerv1.Task) error {
 	encoded, err := proto.Marshal(task)
 	if err != nil {
 		return err
