@@ -72,7 +72,7 @@ def infer(scorer: Scorer, body: bytes, call: Call) -> Question:
 
 
 def _written(scorer: Scorer, request_id: str, wanted: dict[str, str], scored: Scored) -> bytes:
-    columns = {"score": scored.scores, "decision": scorer.decisions(scored.scores)}
+    columns: dict[str, list[Any]] = {"score": scored.scores, "decision": scorer.decided(scored.scores, False, True)}
     return scorer.encoder.encode(
         {
             "model_name": scorer.signature.model,

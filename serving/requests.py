@@ -117,7 +117,7 @@ class Codec:
         """Per input, how many values of a matrix are a category outside the known ones."""
         counts = [0] * self._width
         for position, other in self._others.items():
-            counts[position] = np.count_nonzero(matrix[:, position] == other)
+            counts[position] = int(np.count_nonzero(matrix[:, position] == other))
         return counts
 
     def _counted(self, rows: list[Any]) -> list[Any]:

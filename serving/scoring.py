@@ -4,7 +4,7 @@ import math
 import random
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -18,6 +18,7 @@ from serving.settings import Settings
 from serving.weaving import Texts, texts, weave
 
 _UNDECIDED, _BELOW, _REACHED = b"},", b',"decision":false},', b',"decision":true},'
+_Decision = TypeVar("_Decision")
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
@@ -104,10 +105,10 @@ class Scorer:
         """Score and answer at once, for whoever is not in the event loop. Raises RefusedError."""
         return self.answer(question, self.bundle.score(question.matrix))
 
-    def decisions(self, scores: list[float]) -> list[bool]:
-        """Score >= threshold; nothing where the model has no threshold."""
+    def decided(self, scores: list[float], below: _Decision, reached: _Decision) -> list[_Decision]:
+        """One of two values for each score, by whether it is at least the threshold; nothing where there is none."""
         threshold = self._threshold
-        return [] if threshold is None else [score >= threshold for score in scores]
+        return [] if threshold is None else [reached if score >= threshold else below for score in scores]
 
     def _ids(self, question: Question, request: bytes) -> tuple[bytes | Texts, ...]:
         """The caller's own ids, or the request's and the place in it."""
@@ -124,7 +125,7 @@ class Scorer:
         return places[:rows]
 
     def _written(self, scored: Scored) -> bytes:
-        endings = [_REACHED if decided else _BELOW for decided in self.decisions(scored.scores)] or _UNDECIDED
+        endings = self.decided(scored.scores, _BELOW, _REACHED) or _UNDECIDED
         rows = weave(len(scored.scores), b'{"id":', *scored.ids, b',"score":', scored.numbers, endings)
         return b'{%b,"predictions":[%b]}' % (self._served, rows[:-1])
 

@@ -19,8 +19,8 @@ def texts(values: Iterable[Any]) -> Texts:
 def weave(rows: int, *parts: bytes | Texts) -> bytes:
     """Row after row, each of all parts in order: the bytes that are the same for all, or the row's own text."""
     if rows == 1:  # half the work
-        return b"".join([part if type(part) is bytes else part[0] for part in parts])
+        return b"".join([part[0] if isinstance(part, list) else part for part in parts])
     pieces = [b""] * (rows * len(parts))
     for place, part in enumerate(parts):
-        pieces[place :: len(parts)] = [part] * rows if type(part) is bytes else part
+        pieces[place :: len(parts)] = part if isinstance(part, list) else [part] * rows
     return b"".join(pieces)
