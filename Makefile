@@ -108,11 +108,15 @@ demo: $(VENV)/.dev ## Tell a release's story on the local forge and cluster, fro
 
 .PHONY: e2e
 e2e: $(VENV)/.dev ## Play a release's whole life on the local cluster; writes build/e2e/. FULL=1 adds the nightly outages
-	pytest -s tests/e2e/test_argocd.py tests/e2e/test_story.py $(if $(FULL),,-m "not nightly")
+	pytest -s tests/e2e/test_story.py $(if $(FULL),,-m "not nightly")
 
 .PHONY: forge-test
 forge-test: $(VENV)/.dev ## Try the local forge, and tell the demo's story on it with what must not happen. FULL=1 adds the races
 	pytest -s tests/e2e/test_forge.py tests/e2e/test_push.py $(if $(FULL),,-m "not nightly")
+
+.PHONY: argocd-test
+argocd-test: $(VENV)/.dev ## Try what Argo CD, Rollouts and their notifications are set to do, on the local cluster
+	pytest -s tests/e2e/test_argocd.py
 
 .PHONY: cluster-test
 cluster-test: $(VENV)/.dev ## Boot a cluster of its own, try what the local cluster promises, and look for what it left behind

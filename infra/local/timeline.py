@@ -48,11 +48,11 @@ class Timeline:
         self.figures.append({"name": name, "value": round(value, 4), "limit": limit, "unit": unit})
         self.say(f"   {name}: {value:.3g} {unit} (limit {limit:g} {unit})")
 
-    def missed(self) -> dict[str, float]:
-        """Figures whose median over the story is above its limit."""
+    def missed(self, times: float = 1.0) -> dict[str, float]:
+        """Figures whose median over the story is above so many times its limit."""
         named = {one["name"]: [other for other in self.figures if other["name"] == one["name"]] for one in self.figures}
         medians = {name: (median(one["value"] for one in ones), ones[0]["limit"]) for name, ones in named.items()}
-        return {name: value for name, (value, limit) in medians.items() if value > limit}
+        return {name: value for name, (value, limit) in medians.items() if value > times * limit}
 
     def say(self, text: str) -> None:
         """A line of the printed timeline."""

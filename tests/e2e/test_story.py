@@ -8,6 +8,7 @@ import pytest
 
 from infra.local import page
 from infra.local.watch import ENVIRONMENTS, ROLLOUT, aborted, healthy, namespace
+from tests.e2e.figures import held_to_their_limits
 from tests.e2e.team import ROLLOUT_FILE
 from tests.e2e.world import World
 
@@ -272,10 +273,13 @@ def test_12_image_that_the_registry_lost_is_aborted_by_the_deadline(world: World
 def test_13_no_request_failed_but_those_a_bad_canary_broke(world: World) -> None:
     assert len(world.traffic()) > 1000
     assert not world.unexcused(), world.unexcused()[:10]
-    assert not world.timeline.missed(), world.timeline.missed()
 
 
-def test_14_story_is_told_as_a_page(world: World) -> None:
+def test_14_every_figure_is_within_its_limit(world: World, pytestconfig: pytest.Config) -> None:
+    held_to_their_limits(world.timeline, pytestconfig)
+
+
+def test_15_story_is_told_as_a_page(world: World) -> None:
     world.timeline.write(world.folder)
     assert "<svg" in page.render(world.folder).read_text()
     assert Path(world.folder / "timeline.json").stat().st_size > 0

@@ -149,3 +149,4 @@ def test_figure_beyond_its_limit_is_missed() -> None:
     timeline.figure("push -> report", 12.0, 180.0)
     timeline.figure("merge -> staging's canary", 151.0, 150.0)
     assert timeline.missed() == {"merge -> staging's canary": 151.0}
+    assert timeline.missed(2) == {}
