@@ -29,6 +29,26 @@ def here(
     typer.echo(why if ours or "GITHUB_ACTIONS" not in os.environ else f"::notice::{why}")
 
 
+@ci.command(help="Say whether HEAD's very files passed the checks as a pull request: checked=true or false.")
+def checked(
+    *,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Add key=value lines to this file, as $GITHUB_OUTPUT takes them.")
+    ] = None,
+) -> None:
+    """Exit 0 either way."""
+    from pipeline.delivery.checked import checked as ask
+    from pipeline.delivery.git import Here, Repository
+    from pipeline.delivery.plan import write
+    from pipeline.forge import Forge
+
+    at = Here(Path.cwd())
+    found, why = ask(Repository.of(at), Forge.of(at.settings))
+    if output is not None:
+        write({"checked": str(found).lower()}, output)
+    typer.echo(why)
+
+
 @ci.command(help="Have DVC use the trusted remote alone in this checkout; FLIGHTLINE_DVC_CONFIG has its secret lines.")
 def remote() -> None:
     """Writes .dvc/config.local."""

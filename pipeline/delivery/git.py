@@ -100,6 +100,10 @@ class Repository:
         """The commit that is checked out."""
         return self.text("rev-parse", "--verify", "HEAD^{commit}")
 
+    def parents(self, commit: str) -> list[str]:
+        """The commits that a commit was made on, main's own line first; none of the first commit."""
+        return self.text("rev-parse", f"{commit}^@").split()
+
     def fetch(self) -> str:
         """The remote's main, whose history is here afterwards. Raises GitError."""
         tip = self.tip(self.branch)

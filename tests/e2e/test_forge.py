@@ -147,19 +147,24 @@ jobs:
   first:
     runs-on: ubuntu-latest
     permissions: {{contents: read}}
+    strategy: {{matrix: {{at: [1, 2, 3, 4]}}}}
     steps:
       - uses: {checkout}
         with: {{fetch-depth: 0, persist-credentials: false}}
       - run: git log -1 --format='said %s' && mkdir -p out/in && echo kept > out/in/file && env
       - uses: {upload}
-        with: {{name: evidence, path: out, if-no-files-found: error}}
+        with: {{name: "evidence-${{{{ matrix.at }}}}", path: out, if-no-files-found: error}}
   second:
     needs: first
     runs-on: ubuntu-latest
     permissions: {{actions: read}}
     steps:
       - uses: {download}
-        with: {{name: evidence, path: got, run-id: "${{{{ github.run_id }}}}", github-token: "${{{{ github.token }}}}"}}
+        with:
+          name: evidence-4
+          path: got
+          run-id: "${{{{ github.run_id }}}}"
+          github-token: "${{{{ github.token }}}}"
       - run: cat got/in/file && {{ setsid sleep 1000 >/dev/null 2>&1 & }}
 """
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.delivery.checked import checked
 from pipeline.delivery.checks import check_change, check_releases
 from pipeline.delivery.git import Repository
 from pipeline.delivery.history import HELD, folder
@@ -71,6 +72,76 @@ def answers(found: Plan) -> tuple[bool, bool, bool]:
 
 def identities(made: Learning) -> list[str]:
     return [one.identity for _, one in reversed([*made.timeline().releases()])]
+
+
+# What was checked already
+
+
+def merge_of_a_branch(two: Learning, change: str = "README.md", meanwhile: bool = False) -> tuple[str, str]:
+    """A branch that changes a file, merged as a forge does: (its commit, the merge)."""
+    two.git("checkout", "-q", "-b", "branch")
+    (two.root / change).parent.mkdir(parents=True, exist_ok=True)
+    (two.root / change).write_text("changed")
+    two.git("add", "-A")
+    two.git("commit", "-qm", "A branch")
+    tip = two.git("rev-parse", "HEAD")
+    two.git("checkout", "-q", "main")
+    if meanwhile:
+        (two.root / "OTHER.md").write_text("meanwhile")
+        two.git("add", "-A")
+        two.git("commit", "-qm", "Meanwhile")
+    two.git("merge", "-q", "--no-ff", "-m", "Merge", "branch")
+    return tip, two.git("rev-parse", "HEAD")
+
+
+@pytest.mark.parametrize(
+    ("ends", "found"),
+    [
+        ([("pr.yml", "success")], True),
+        ([("pr.yml", "failure")], False),
+        ([("gate.yml", "success")], False),
+        ([("pr.yml", "success"), ("pr.yml", "failure")], False),  # the newest one counts
+        ([("pr.yml", "success"), ("pr.yml", "")], False),
+        ([], False),
+    ],
+)
+def test_files_that_passed_as_a_pull_request_are_checked(
+    two: Learning, ends: list[tuple[str, str]], found: bool
+) -> None:
+    tip, _ = merge_of_a_branch(two)
+    with forges.played() as (forge, there, _):
+        for workflow, end in ends:
+            there.add_run(f".github/workflows/{workflow}", head_sha=tip, conclusion=end)
+        assert checked(two.repository, forge)[0] is found
+
+
+@pytest.mark.parametrize(
+    ("change", "meanwhile", "why"),
+    [
+        ("README.md", True, "no pull request with the same files"),
+        (".github/workflows/checks.yml", False, "says what is checked"),
+        ("Makefile", False, "says what is checked"),
+    ],
+)
+def test_files_that_are_others_than_those_that_passed_are_checked_again(
+    two: Learning, change: str, meanwhile: bool, why: str
+) -> None:
+    tip, _ = merge_of_a_branch(two, change, meanwhile)
+    with forges.played() as (forge, there, _):
+        there.add_run(".github/workflows/pr.yml", head_sha=tip)
+        found, said = checked(two.repository, forge)
+    assert not found
+    assert why in said
+
+
+def test_forge_that_is_away_spares_no_check(two: Learning) -> None:
+    tip, _ = merge_of_a_branch(two)
+    with forges.played() as (forge, there, _):
+        there.add_run(".github/workflows/pr.yml", head_sha=tip)
+        there.faults = [forges.Fault(404)]
+        found, said = checked(two.repository, forge)
+    assert not found
+    assert "404" in said
 
 
 # What a push asks for

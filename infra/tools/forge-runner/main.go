@@ -15,6 +15,8 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
+	"strconv"
 	"syscall"
 
 	runnerv1 "code.gitea.io/actions-proto-go/runner/v1"
@@ -172,6 +174,9 @@ func job(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
+	// Actions are cloned there, too: two jobs at once would be in each other's way.
+	cfg.Host.WorkdirParent = filepath.Join(cfg.Host.WorkdirParent, strconv.FormatInt(task.Id, 10))
+	defer os.RemoveAll(cfg.Host.WorkdirParent)
 	return run.NewRunner(cfg, handed.Registration, attentive{connectTo(cfg, handed.Registration)}).Run(ctx, task)
 }
 
