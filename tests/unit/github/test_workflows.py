@@ -1,12 +1,15 @@
 """What every workflow here promises, read from the files that a forge runs."""
 
 import re
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from pipeline import paths
+from pipeline.delivery.history import BUNDLE, HELD, MANIFESTS, RELEASE
 from pipeline.tools import TOOLS
 from pipeline.validate import workflows
 
@@ -77,6 +80,15 @@ def test_what_runs_a_branchs_code_reads_and_has_no_secret(name: str) -> None:
 def test_what_may_write_runs_mains_code_alone(name: str) -> None:
     checkouts = [step for step in steps(WORKFLOWS[name]) if "actions/checkout@" in str(step.get("uses"))]
     assert {step["with"]["ref"] for step in checkouts} == {"${{ github.event.repository.default_branch }}"}
+
+
+@pytest.mark.parametrize("name", ["deliver", "security"])
+@pytest.mark.parametrize(("file", "starts"), [(MANIFESTS, False), (RELEASE, False), (BUNDLE, False), (HELD, True)])
+def test_release_commit_starts_no_run_and_an_unhold_does(name: str, file: str, starts: bool) -> None:
+    """True is how YAML reads `on`."""
+    (pattern,) = document(WORKFLOWS[name])[True]["push"]["paths-ignore"]
+    assert fnmatch(f"{paths.RELEASES}/staging/{file}", pattern) is not starts
+    assert not fnmatch("k8s/base/rollout.yaml", pattern)
 
 
 def test_what_trains_can_read_and_nothing_else() -> None:
