@@ -63,7 +63,7 @@ def test_zizmor_is_told_to_ignore_nothing_without_a_reason(tree: Path, edit: Edi
         (" # v6.0.3", "", "write `# v1.2.3` after it"),
         ("actions/checkout@", "somebody/checkout@", "uses somebody/checkout, which is not among the actions"),
         ("environments: deliver\n", "environments: deliver\n          cache: true\n", "restores a cache"),
-        ("name: deliver\n", "name: deliver\n" + "#\n" * 100, "more than 120 lines"),
+        ("name: deliver ", "name: deliver\n" + "#\n" * 100, "more than 120 lines"),
     ],
 )
 def test_a_rule_of_this_project_is_broken(old: str, new: str, said: str) -> None:
