@@ -29,24 +29,24 @@ def here(
     typer.echo(why if ours or "GITHUB_ACTIONS" not in os.environ else f"::notice::{why}")
 
 
-@ci.command(help="Say whether HEAD's very files passed the checks as a pull request: checked=true or false.")
-def checked(
+@ci.command(help="Say what of a delivery is left to do: todo=all, `delivery` where the checks passed, or nothing.")
+def wanted(
     *,
     output: Annotated[
         Path | None, typer.Option("--output", help="Add key=value lines to this file, as $GITHUB_OUTPUT takes them.")
     ] = None,
 ) -> None:
     """Exit 0 either way."""
-    from pipeline.delivery.checked import checked as ask
     from pipeline.delivery.git import Here, Repository
     from pipeline.delivery.plan import write
+    from pipeline.delivery.wanted import wanted as ask
     from pipeline.forge import Forge
 
     at = Here(Path.cwd())
     found, why = ask(Repository.of(at), Forge.of(at.settings))
     if output is not None:
-        write({"checked": str(found).lower()}, output)
-    typer.echo(why)
+        write({"todo": found}, output)
+    typer.echo(f"{found or 'nothing'}: {why}")
 
 
 @ci.command(help="Have DVC use the trusted remote alone in this checkout; FLIGHTLINE_DVC_CONFIG has its secret lines.")

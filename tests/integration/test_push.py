@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.delivery.checked import checked
 from pipeline.delivery.checks import check_change, check_releases
 from pipeline.delivery.git import Repository
 from pipeline.delivery.history import HELD, folder
@@ -21,6 +20,7 @@ from pipeline.delivery.plan import Plan, write
 from pipeline.delivery.push import How
 from pipeline.delivery.rollback import rollback
 from pipeline.delivery.status import look
+from pipeline.delivery.wanted import wanted
 from pipeline.errors import GitError
 from tests import deliveries, forges, pushes
 from tests.deliveries import PUSH, outcome_of, overlay, say, start_release
@@ -112,7 +112,7 @@ def test_files_that_passed_as_a_pull_request_are_checked(
     with forges.played() as (forge, there, _):
         for workflow, end in ends:
             there.add_run(f".github/workflows/{workflow}", head_sha=tip, conclusion=end)
-        assert checked(two.repository, forge)[0] is found
+        assert wanted(two.repository, forge)[0] == ("delivery" if found else "all")
 
 
 @pytest.mark.parametrize(
@@ -129,8 +129,8 @@ def test_files_that_are_others_than_those_that_passed_are_checked_again(
     tip, _ = merge_of_a_branch(two, change, meanwhile)
     with forges.played() as (forge, there, _):
         there.add_run(".github/workflows/pr.yml", head_sha=tip)
-        found, said = checked(two.repository, forge)
-    assert not found
+        found, said = wanted(two.repository, forge)
+    assert found == "all"
     assert why in said
 
 
@@ -139,9 +139,27 @@ def test_forge_that_is_away_spares_no_check(two: Learning) -> None:
     with forges.played() as (forge, there, _):
         there.add_run(".github/workflows/pr.yml", head_sha=tip)
         there.faults = [forges.Fault(404)]
-        found, said = checked(two.repository, forge)
-    assert not found
+        found, said = wanted(two.repository, forge)
+    assert found == "all"
     assert "404" in said
+
+
+@pytest.mark.parametrize(("status", "left"), [("in_progress", ""), ("queued", ""), ("completed", "all")])
+def test_lock_is_left_to_the_run_that_wrote_it_while_that_goes_on(two: Learning, status: str, left: str) -> None:
+    source = two.edit(0.5)
+    two.repro(3.0)
+    two.git("reset", "-q", "--hard", f"{two.commit_lock().commit}")
+    with forges.played() as (forge, there, _):
+        there.add_run(".github/workflows/deliver.yml", head_sha=source, status=status, conclusion="")
+        assert wanted(two.repository, forge)[0] == left
+
+
+def test_commit_that_only_looks_like_a_lock_is_delivered(two: Learning) -> None:
+    source = two.edit(0.5)
+    two.commit(f"lock: nothing of the kind\n\nSource: {source}", {"params.yaml": params(0.7)})
+    with forges.played() as (forge, there, _):
+        there.add_run(".github/workflows/deliver.yml", head_sha=source, status="in_progress", conclusion="")
+        assert wanted(two.repository, forge)[0] == "all"
 
 
 # What a push asks for

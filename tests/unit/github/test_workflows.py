@@ -98,7 +98,7 @@ def test_what_trains_can_read_and_nothing_else() -> None:
     assert "environment" not in jobs["train"]
     assert "secrets." not in str(jobs["train"]) + ACTIONS["train"].read_text()
     # Asked with before the model's code runs: a token that reads.
-    assert [one["run"].split()[2] for one in steps(ACTIONS["train"]) if "github.token" in str(one)] == ["checked"]
+    assert [one["run"].split()[2] for one in steps(ACTIONS["train"]) if "github.token" in str(one)] == ["wanted"]
     assert not set(jobs["train"]) & {"env", "container", "services"}
 
 

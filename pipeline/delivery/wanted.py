@@ -1,0 +1,62 @@
+"""wanted: what of a delivery is left to do, by what other runs of the forge did or are doing with the same files.
+
+It only spares work. Where git or the forge cannot tell, everything is done.
+"""
+
+import re
+from typing import Literal
+
+from pipeline.delivery.answers import LOCK
+from pipeline.delivery.git import Repository
+from pipeline.delivery.plan import Found
+from pipeline.errors import GitError, UnavailableError
+from pipeline.forge import Forge, ForgeError, Run
+
+Wanted = Literal["", "all", "delivery"]
+
+CHECKS, DELIVERY = "pr.yml", "deliver.yml"
+# What says what a check is: a branch that changes it is checked by what main has then.
+JUDGES = (".github", "Makefile")
+_SOURCE = re.compile(r"(?m)^Source: ([0-9a-f]{40})$")
+_SHORT = 12
+
+
+def wanted(repository: Repository, forge: Forge) -> tuple[Wanted, str]:
+    """Of HEAD on main: nothing where another run goes on with it, `delivery` where its checks passed, else `all`."""
+    try:
+        if run := _going_on(repository, forge):
+            return "", f"the run that wrote {LOCK} goes on with it: {run.url}"
+        passed, why = checked(repository, forge)
+    except (GitError, ForgeError, UnavailableError) as error:
+        return "all", f"what other runs did could not be found out: {error}"
+    return "delivery" if passed else "all", why
+
+
+def checked(repository: Repository, forge: Forge) -> Found:
+    """Whether a pull request with HEAD's very files, which changed nothing that judges, passed its checks."""
+    head = repository.head()
+    parents = repository.parents(head)
+    if not parents:
+        return False, "HEAD is the first commit"
+    if changed := repository.changed(parents[0], head, JUDGES):
+        return False, f"{changed[0]} changed, which says what is checked"
+    same = [one for one in (*parents[1:], head) if repository.tree(one, "") == repository.tree(head, "")]
+    for commit in same:
+        newest = _newest(forge, CHECKS, commit)
+        if newest is not None and newest.conclusion == "success":
+            return True, f"{commit[:_SHORT]} holds the same files and passed: {newest.url}"
+    return False, "no pull request with the same files passed"
+
+
+def _going_on(repository: Repository, forge: Forge) -> Run | None:
+    """The run that committed HEAD, a lock, if it has not ended."""
+    head = repository.head()
+    if [repository.changed(one, head) for one in repository.parents(head)] != [[LOCK]]:
+        return None
+    source = _SOURCE.search(repository.text("show", "--no-patch", "--format=%B", head))
+    run = _newest(forge, DELIVERY, source[1]) if source else None
+    return run if run is not None and run.status != "completed" else None
+
+
+def _newest(forge: Forge, workflow: str, commit: str) -> Run | None:
+    return next((one for one in forge.runs(head_sha=commit) if one.workflow == workflow), None)
