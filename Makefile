@@ -7,6 +7,8 @@ PYTHON ?= python3
 VENV := .venv
 BASE_IMAGE ?=
 UV := $(VENV)/bin/uv
+# This project itself is installed once, whatever environments are.
+PROJECT := $(VENV)/.project
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # Starting is mostly importing, and imports are quick only from compiled modules.
 unexport PYTHONDONTWRITEBYTECODE
@@ -173,7 +175,8 @@ $(UV):
 $(VENV)/.%: requirements/%.txt pyproject.toml | $(UV)
 	@$(ALONE) $(SHELL) -c '[ $@ -nt $< -a $@ -nt pyproject.toml ] || { set -ex; \
 	  $(UV) pip install --python $(VENV) --no-deps --require-hashes -r $<; \
-	  $(UV) pip install --quiet --python $(VENV) --no-deps --no-build-isolation -e .; touch $@; }'
+	  [ $(PROJECT) -nt pyproject.toml ] || $(UV) pip install --quiet --python $(VENV) --no-deps --no-build-isolation -e .; \
+	  touch $(PROJECT) $@; }'
 
 # Peers and scanners, whose needs must not bend ours, have environments of their own.
 $(VENV)-%: requirements/%.txt | $(UV)
