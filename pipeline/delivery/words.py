@@ -8,12 +8,9 @@ SHORT = 12
 
 def released(verb: str, release: Release, before: Release | None) -> str:
     """Of a release or a promotion: what it replaces, why it may, its figures."""
-    replaces = f"replaces {before.version[:SHORT]}" if before else "the first"
-    if before and before.version == release.version:
-        replaces = "the same model on other code or manifests"
     expects = release.expects
     lines = [
-        f"{verb}({release.environment}): {release.version[:SHORT]} {replaces}",
+        _subject(verb, release, before),
         "",
         f"Verdict: {release.verdict.decision}: {said(release.verdict.reason, 1000)}",
         *(f"{name}: {number(value)}" for name, value in release.metrics.items()),
@@ -27,7 +24,7 @@ def released(verb: str, release: Release, before: Release | None) -> str:
 def rolled_back(release: Release, replaced: Release, reason: str) -> str:
     """Of a rollback: what comes back, what is held and why."""
     lines = [
-        f"rollback({release.environment}): {release.version[:SHORT]} replaces {replaced.version[:SHORT]}",
+        _subject("rollback", release, replaced),
         "",
         said(reason),
         "",
@@ -43,6 +40,13 @@ def held(verb: str, env: str, identity: str, version: str, reason: str) -> str:
     """Of a hold or unhold."""
     lines = [f"{verb}({env}): {version[:SHORT]}", "", said(reason), "", f"Identity: {identity}"]
     return "\n".join(lines) + "\n"
+
+
+def _subject(verb: str, release: Release, before: Release | None) -> str:
+    replaces = f"replaces {before.version[:SHORT]}" if before else "the first"
+    if before and before.version == release.version:
+        replaces = "the same model on other code or manifests"
+    return f"{verb}({release.environment}): {release.version[:SHORT]} {replaces}"
 
 
 def _trailers(release: Release) -> list[str]:
