@@ -4,6 +4,7 @@ import html
 import io
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ _HEAD = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="view
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;color:#1c2733}
 table{border-collapse:collapse;width:100%;margin:1rem 0}
 td,th{padding:.3rem .6rem;border-bottom:1px solid #dde3ea;text-align:left;overflow-wrap:anywhere}
-td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .bad{color:#b3261e}.good{color:#1b6e3c}svg{width:100%;height:auto}"""
 
 
@@ -38,7 +39,7 @@ def _summary(traffic: list[dict[str, Any]]) -> str:
         again = sum(one["refused"] > 0 for one in traffic if one["target"] == target)
         said = html.escape(", ".join(f"{count} x {status}" for status, count in sorted(seen.items())))
         cells += f"<tr><td>{target}<td class=n>{seen.total()}<td class=n>{failed}<td class=n>{again}<td>{said}"
-    head = "<tr><th>to<th>sent<th>failed<th>connected again<th>by status (0: no answer)"
+    head = "<tr><th>to<th class=n>sent<th class=n>failed<th class=n>connected again<th>by status (0: no answer)"
     return f"<h2>Requests</h2><table>{head}{cells}</table>"
 
 
@@ -48,7 +49,7 @@ def _chapters(story: dict[str, Any]) -> str:
         f"<td class={'good' if one['passed'] else 'bad'}>{'passed' if one['passed'] else 'failed'}"
         for one in story["chapters"]
     )
-    return f"<h2>Chapters</h2><table><tr><th>chapter<th>took<th>{rows}</table>"
+    return f"<h2>Chapters</h2><table><tr><th>chapter<th class=n>took<th>{rows}</table>"
 
 
 def _figures(story: dict[str, Any]) -> str:
@@ -57,7 +58,7 @@ def _figures(story: dict[str, Any]) -> str:
         f"{one['value']:.3g} {one['unit']}<td class=n>{one['limit']:g} {one['unit']}"
         for one in story["figures"]
     )
-    return f"<h2>Figures</h2><table><tr><th>what<th>measured<th>limit{rows}</table>"
+    return f"<h2>Figures</h2><table><tr><th>what<th class=n>measured<th class=n>limit{rows}</table>"
 
 
 def _events(story: dict[str, Any]) -> str:
@@ -79,11 +80,10 @@ def _picture(story: dict[str, Any], traffic: list[dict[str, Any]]) -> str:
     mpl.use("svg")
     import matplotlib.pyplot as plt
 
-    targets = sorted({one["target"] for one in traffic} | {one["environment"] for one in story["samples"]})
-    figure, axes = plt.subplots(2 * len(targets), 1, sharex=True, figsize=(14, 3.2 * 2 * len(targets)), squeeze=False)
-    for number, target in enumerate(targets):
-        _draw_traffic(axes[2 * number][0], story, [one for one in traffic if one["target"] == target], target)
-        _draw_pods(axes[2 * number + 1][0], story, target)
+    panels = [*_panels(story, traffic)]
+    figure, axes = plt.subplots(len(panels), 1, sharex=True, figsize=(14, 3.2 * len(panels)), squeeze=False)
+    for (axis,), (draw, *what) in zip(axes, panels, strict=True):
+        draw(axis, story, *what)
     axes[-1][0].set_xlabel("seconds since the start")
     figure.tight_layout()
     drawn = io.StringIO()
@@ -92,10 +92,19 @@ def _picture(story: dict[str, Any], traffic: list[dict[str, Any]]) -> str:
     return drawn.getvalue()[drawn.getvalue().index("<svg") :]
 
 
+def _panels(story: dict[str, Any], traffic: list[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
+    """What is drawn below each other: an environment that nobody asked has its pods alone."""
+    for target in sorted({one["target"] for one in traffic} | {one["environment"] for one in story["samples"]}):
+        if mine := [one for one in traffic if one["target"] == target]:
+            yield _draw_traffic, mine, target
+        yield _draw_pods, target
+
+
 def _draw_traffic(axis: Any, story: dict[str, Any], traffic: list[dict[str, Any]], target: str) -> None:
     for good, colour, label in ((True, "#2f7ed8", "answered"), (False, "#b3261e", "failed")):
         seconds = Counter(int(one["at"] - story["started"]) for one in traffic if (one["status"] == OK) is good)
-        axis.bar(list(seconds), list(seconds.values()), width=1.0, color=colour, label=label)
+        axis.bar(list(seconds), list(seconds.values()), width=1.0, color=colour)
+        axis.plot([], [], color=colour, linewidth=6, label=label)  # a bar that is not there would be of any colour
     axis.set_ylabel(f"{target}\nrequests/s")
     axis.legend(loc="upper right")
     _mark(axis, story)
@@ -111,7 +120,7 @@ def _draw_pods(axis: Any, story: dict[str, Any], target: str) -> None:
     pods.set_ylim(0, 9)
     axis.set_ylabel(f"{target}\nweight, %")
     pods.set_ylabel("pods")
-    axis.legend(loc="upper left")
+    axis.legend(handles=[*axis.get_lines(), *pods.get_lines()], loc="upper left")
     _mark(axis, story)
 
 
