@@ -12,10 +12,8 @@ from serving.bundle import BundleError
 from serving.faults import LONGEST_ID, LONGEST_TEXT, bounds, find, parse
 from serving.problems import INVALID, TOO_MANY_ROWS, Fault, RefusedError
 from serving.signature import Input, Signature, category_codes
-from serving.weaving import Texts, texts
 
 _NAN = float("nan")
-_LINE_FEED, _RETURN = b"\n\r"  # as numbers: to look for bytes, CPython first raises an error and forgets it
 
 
 class Encoded(msgspec.Struct, gc=False):
@@ -55,18 +53,6 @@ class Codec:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             self._refuse(parse(body), error)
         return self._counted(rows) if type(rows) is list else [rows]
-
-    def quoted(self, rows: list[Any], body: bytes) -> Texts:
-        """The JSON of each row for a line of the log, from behind its opening brace to a comma after it.
-
-        As the caller wrote it in the `body` that `decode` took, which is much cheaper than to write it again; not where
-        that has line breaks, or a brace in a text. Valid rows are flat: with one opening brace a row, each begins one.
-        """
-        quotes = body.split(b"{")
-        if len(quotes) != len(rows) + 1 or _LINE_FEED in body or _RETURN in body:
-            return [row[1:] + b"," for row in texts(rows)]
-        quotes[-1] = quotes[-1].rstrip(b" \t]") + b","
-        return quotes[1:]
 
     def convert(self, columns: dict[str, list[Any]]) -> list[Any]:
         """Validated rows of named columns of equal length. Raises RefusedError naming every fault."""

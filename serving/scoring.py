@@ -4,6 +4,7 @@ import math
 import random
 from collections.abc import Callable
 from datetime import datetime
+from operator import add
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,9 +16,11 @@ from serving.bundle import Bundle
 from serving.problems import MODEL_ERROR, Fault, RefusedError
 from serving.requests import Codec
 from serving.settings import Settings
-from serving.weaving import Texts, texts, weave
+from serving.weaving import Texts, texts, thread, weave
 
-_UNDECIDED, _BELOW, _REACHED = b"},", b',"decision":false},', b',"decision":true},'
+_FEATURES = b',"features":'
+_LINE_FEED, _RETURN = b"\n\r"  # as numbers: to look for bytes, CPython first raises an error and forgets it
+_BELOW, _REACHED = b',"decision":false', b',"decision":true'
 _Decision = TypeVar("_Decision")
 
 
@@ -35,13 +38,13 @@ class Call(msgspec.Struct, frozen=True, gc=False):
 class Scored(msgspec.Struct, gc=False):
     """The scores of a request's rows; and as JSON, for answer and log, the request's id and each row's id and score.
 
-    `ids` are parts of a text: a row's id is all of them, one after the other.
+    `opening` and the row's text in `named` are together its members `id` and `score`.
     """
 
     scores: list[float]
     request: bytes
-    ids: tuple[bytes | Texts, ...]
-    numbers: Texts
+    opening: bytes
+    named: Texts
 
 
 class Question(msgspec.Struct):
@@ -98,7 +101,8 @@ class Scorer:
         if not math.isfinite(sum(found)):
             raise _not_finite(found)
         request = self.encoder.encode(question.call.id)
-        scored = Scored(found, request, self._ids(question, request), texts(found))
+        opening, names = self._names(question, request)
+        scored = Scored(found, request, opening, list(map(add, names, texts(found))))
         return Answer(question.write(scored), question, scored, scores)
 
     def answer_now(self, question: Question) -> Answer:
@@ -110,42 +114,55 @@ class Scorer:
         threshold = self._threshold
         return [] if threshold is None else [reached if score >= threshold else below for score in scores]
 
-    def _ids(self, question: Question, request: bytes) -> tuple[bytes | Texts, ...]:
-        """The caller's own ids, or the request's and the place in it."""
+    def _names(self, question: Question, request: bytes) -> tuple[bytes, Texts]:
+        """How all members `id` begin, and what follows in each row until its score.
+
+        A row's id is the caller's own, or the request's and the place in it.
+        """
         if question.ids is None:
-            return request[:-1], self._endings(len(question.matrix))
+            return b'"id":' + request[:-1], self._endings(len(question.matrix))
         prefix = f"{question.call.id}-"
-        return (texts(f"{prefix}{place}" if name is UNSET else name for place, name in enumerate(question.ids)),)
+        own = texts(f"{prefix}{place}" if name is UNSET else name for place, name in enumerate(question.ids))
+        return b'"id":', [name + b',"score":' for name in own]
 
     def _endings(self, rows: int) -> Texts:
         """What sets the ids of a request's rows apart. Kept: to write them takes longer than to score the rows."""
         places = self._places
         if len(places) < rows:
-            places = self._places = [b'-%d"' % place for place in range(rows)]
+            places = self._places = [b'-%d","score":' % place for place in range(rows)]
         return places[:rows]
 
     def _written(self, scored: Scored) -> bytes:
-        endings = self.decided(scored.scores, _BELOW, _REACHED) or _UNDECIDED
-        rows = weave(len(scored.scores), b'{"id":', *scored.ids, b',"score":', scored.numbers, endings)
-        return b'{%b,"predictions":[%b]}' % (self._served, rows[:-1])
+        decisions = self.decided(scored.scores, _BELOW, _REACHED)
+        parts = (scored.named, decisions) if decisions else (scored.named,)
+        before = b'{%b,"predictions":[{%b' % (self._served, scored.opening)
+        return weave(len(scored.scores), before, parts, b"},{" + scored.opening, b"}]}")
 
     def lines(self, answer: Answer, now: datetime, seconds: float) -> bytes:
         """The rows of an answer for the prediction log, or nothing where the request is not in the sample."""
         if self._share < 1 and random.random() >= self._share:  # noqa: S311 (a sample, not a secret)
             return b""
-        question, scored, encode = answer.question, answer.scored, self.encoder.encode
-        event_time = question.call.event_time
-        moment = b"" if event_time is None else b'"event_time":%b,' % encode(event_time)
-        return weave(
-            len(scored.scores),
-            b'{"time":%b,%b"id":' % (encode(now), moment),
-            *scored.ids,
-            b',"request":%b,%b,"features":{' % (scored.request, self._served),
-            self.codec.quoted(question.rows, question.body),
-            b'"score":',
-            scored.numbers,
-            b',"latency":%b}\n' % encode(int(seconds * 1e6 + 0.5) / 1e6),
+        call, scored, encode = answer.question.call, answer.scored, self.encoder.encode
+        moment = b"" if call.event_time is None else b'"event_time":%b,' % encode(call.event_time)
+        before = b'{"time":%b,%b"request":%b,%b,%b' % (
+            *(encode(now), moment, scored.request, self._served, scored.opening),
         )
+        return _logged(answer.question, before, scored.named, b'"latency":%.6f}\n' % seconds)
+
+
+def _logged(question: Question, before: bytes, named: Texts, after: bytes) -> bytes:
+    """The lines of a request's rows, the features as they came in its body where that fits: without line breaks."""
+    body, rows = question.body, question.rows
+    quotable = body and _LINE_FEED not in body and _RETURN not in body
+    if len(rows) == 1:
+        return b'%b%b,"features":%b,%b' % (
+            before,
+            named[0],
+            body.strip(b" \t[]") if quotable else texts(rows)[0],
+            after,
+        )
+    lines = thread(body, before, named, _FEATURES, after) if quotable else None
+    return lines or weave(len(rows), before, (named, _FEATURES, texts(rows)), b"," + after + before, b"," + after)
 
 
 def _not_finite(scores: list[float]) -> RefusedError:

@@ -119,6 +119,30 @@ def test_however_a_request_is_written_each_row_has_one_line_with_its_features(sc
     assert [line["features"] for line in logged(scorer, body)] == rows
 
 
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("sent", [{}, {"dest": "a{b%b"}, {"id": "100%"}])
+def test_a_line_is_what_an_encoder_would_write_of_the_same_object(scorer, rows, sent):
+    body = json.dumps([ROW | sent] * rows, separators=(",", ":")).encode()
+    call = Call("c", 0.0, datetime(2013, 4, 1, 12, tzinfo=UTC))
+    answer = scorer.answer_now(scorer.predict(body, call))
+    lines = [
+        {
+            "time": "2026-01-02T03:04:05Z",
+            "event_time": "2013-04-01T12:00:00Z",
+            "request": "c",
+            "model": "toy",
+            "version": scorer.bundle.version,
+            "id": sent.get("id", f"c-{at}"),
+            "score": score,
+            "features": ROW | {"dest": sent.get("dest", "ORD")},
+            "latency": 0.001235,
+        }
+        for at, score in enumerate(answer.scores.tolist())
+    ]
+    written = scorer.lines(answer, NOW, 0.0012345678)
+    assert written == b"".join(json.dumps(line, separators=(",", ":")).encode() + b"\n" for line in lines)
+
+
 def test_features_are_logged_as_the_caller_wrote_them(scorer):
     body = b'{"seats":1.0, "temp":39.10,"origin":"JFK","dest":"\\u0041TL"}'
     answer = scorer.answer_now(scorer.predict(body, Call("c", 0.0)))
