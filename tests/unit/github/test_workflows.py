@@ -129,7 +129,7 @@ def test_only_main_is_delivered() -> None:
 
 def test_going_back_never_waits_for_a_delivery() -> None:
     groups = {name: document(path).get("concurrency", {}).get("group") for name, path in WORKFLOWS.items()}
-    assert groups["deliver"] == "deliver"
+    assert groups["deliver"] == "deliver-${{ github.sha }}", "nor one for another: a forge drops runs that wait"
     for name in ("rollback", "reconcile", "promote"):
         assert groups[name].startswith(f"{name}-")
         assert document(WORKFLOWS[name])["concurrency"]["cancel-in-progress"] is False
