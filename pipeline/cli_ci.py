@@ -38,12 +38,12 @@ def wanted(
 ) -> None:
     """Exit 0 either way."""
     from pipeline.delivery.git import Here, Repository
-    from pipeline.delivery.plan import write
+    from pipeline.delivery.plan import plan, write
     from pipeline.delivery.wanted import wanted as ask
     from pipeline.forge import Forge
 
     at = Here(Path.cwd())
-    found, why = ask(Repository.of(at), Forge.of(at.settings))
+    found, why = ask(Repository.of(at), Forge.of(at.settings), lambda: plan(at).release, typer.echo)
     if output is not None:
         write({"todo": found}, output)
     typer.echo(f"{found or 'nothing'}: {why}")

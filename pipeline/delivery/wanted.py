@@ -4,11 +4,15 @@ It only spares work. Where git or the forge cannot tell, everything is done.
 """
 
 import re
+import time
+from collections.abc import Callable
 from typing import Literal
 
+from pipeline import paths
 from pipeline.delivery.answers import LOCK
 from pipeline.delivery.git import Repository
 from pipeline.delivery.plan import Found
+from pipeline.delivery.push import Say
 from pipeline.errors import GitError, UnavailableError
 from pipeline.forge import Forge, ForgeError, Run
 
@@ -16,16 +20,24 @@ Wanted = Literal["", "all", "delivery"]
 
 CHECKS, DELIVERY = "pr.yml", "deliver.yml"
 # What says what a check is: a branch that changes it is checked by what main has then.
-JUDGES = (".github", "Makefile")
+JUDGES = (".github/", "Makefile")
 _SOURCE = re.compile(r"(?m)^Source: ([0-9a-f]{40})$")
 _SHORT = 12
+# Seconds: how long another run is waited for at most, and how often it is asked for.
+LONGEST, EVERY = 3600.0, 10.0
 
 
-def wanted(repository: Repository, forge: Forge) -> tuple[Wanted, str]:
-    """Of HEAD on main: nothing where another run goes on with it, `delivery` where its checks passed, else `all`."""
+def wanted(repository: Repository, forge: Forge, left: Callable[[], bool], say: Say) -> tuple[Wanted, str]:
+    """Of HEAD on main: nothing where another run delivered it, `delivery` where its checks passed, else `all`.
+
+    The run that wrote a lock goes on with it. Its end is waited for; what it left undone, as `left` says, is done here.
+    """
     try:
-        if run := _going_on(repository, forge):
-            return "", f"the run that wrote {LOCK} goes on with it: {run.url}"
+        if (run := _going_on(repository, forge)) is not None:
+            say(f"the run that wrote {LOCK} goes on with it, and is waited for: {run.url}")
+            _end_of(run, forge)
+            if not left():
+                return "", f"delivered by {run.url}"
         passed, why = checked(repository, forge)
     except (GitError, ForgeError, UnavailableError) as error:
         return "all", f"what other runs did could not be found out: {error}"
@@ -38,9 +50,12 @@ def checked(repository: Repository, forge: Forge) -> Found:
     parents = repository.parents(head)
     if not parents:
         return False, "HEAD is the first commit"
-    if changed := repository.changed(parents[0], head, JUDGES):
-        return False, f"{changed[0]} changed, which says what is checked"
-    same = [one for one in (*parents[1:], head) if repository.tree(one, "") == repository.tree(head, "")]
+    changed = repository.changed(parents[0], head)
+    if judging := [path for path in changed if path.startswith(JUDGES)]:
+        return False, f"{judging[0]} changed, which says what is checked"
+    if all(path == LOCK or path.startswith(f"{paths.RELEASES}/") for path in changed):
+        return False, "only machines wrote, which a pull request's checks leave out"
+    same = [one for one in parents[1:] if repository.tree(one, "") == repository.tree(head, "")]
     for commit in same:
         newest = _newest(forge, CHECKS, commit)
         if newest is not None and newest.conclusion == "success":
@@ -56,6 +71,13 @@ def _going_on(repository: Repository, forge: Forge) -> Run | None:
     source = _SOURCE.search(repository.text("show", "--no-patch", "--format=%B", head))
     run = _newest(forge, DELIVERY, source[1]) if source else None
     return run if run is not None and run.status != "completed" else None
+
+
+def _end_of(run: Run, forge: Forge) -> None:
+    end = time.monotonic() + LONGEST
+    while run.status != "completed" and time.monotonic() < end:
+        time.sleep(EVERY)
+        run = forge.run(run.id)
 
 
 def _newest(forge: Forge, workflow: str, commit: str) -> Run | None:

@@ -112,7 +112,7 @@ def test_files_that_passed_as_a_pull_request_are_checked(
     with forges.played() as (forge, there, _):
         for workflow, end in ends:
             there.add_run(f".github/workflows/{workflow}", head_sha=tip, conclusion=end)
-        assert wanted(two.repository, forge)[0] == ("delivery" if found else "all")
+        assert wanted(two.repository, forge, lambda: True, say)[0] == ("delivery" if found else "all")
 
 
 @pytest.mark.parametrize(
@@ -121,6 +121,8 @@ def test_files_that_passed_as_a_pull_request_are_checked(
         ("README.md", True, "no pull request with the same files"),
         (".github/workflows/checks.yml", False, "says what is checked"),
         ("Makefile", False, "says what is checked"),
+        ("dvc.lock", False, "only machines wrote"),
+        ("k8s/releases/staging/held.yaml", False, "only machines wrote"),
     ],
 )
 def test_files_that_are_others_than_those_that_passed_are_checked_again(
@@ -129,9 +131,17 @@ def test_files_that_are_others_than_those_that_passed_are_checked_again(
     tip, _ = merge_of_a_branch(two, change, meanwhile)
     with forges.played() as (forge, there, _):
         there.add_run(".github/workflows/pr.yml", head_sha=tip)
-        found, said = wanted(two.repository, forge)
+        found, said = wanted(two.repository, forge, lambda: True, say)
     assert found == "all"
     assert why in said
+
+
+def test_run_of_a_commit_that_main_went_straight_on_to_proves_nothing_of_what_it_builds_on(two: Learning) -> None:
+    two.commit("Judge less", {"Makefile": "test:"})
+    head = two.commit("A word", {"README.md": "changed"})
+    with forges.played() as (forge, there, _):
+        there.add_run(".github/workflows/pr.yml", head_sha=head)
+        assert wanted(two.repository, forge, lambda: True, say)[0] == "all"
 
 
 def test_forge_that_is_away_spares_no_check(two: Learning) -> None:
@@ -139,19 +149,23 @@ def test_forge_that_is_away_spares_no_check(two: Learning) -> None:
     with forges.played() as (forge, there, _):
         there.add_run(".github/workflows/pr.yml", head_sha=tip)
         there.faults = [forges.Fault(404)]
-        found, said = wanted(two.repository, forge)
+        found, said = wanted(two.repository, forge, lambda: True, say)
     assert found == "all"
     assert "404" in said
 
 
-@pytest.mark.parametrize(("status", "left"), [("in_progress", ""), ("queued", ""), ("completed", "all")])
-def test_lock_is_left_to_the_run_that_wrote_it_while_that_goes_on(two: Learning, status: str, left: str) -> None:
+@pytest.mark.parametrize(("delivered", "found"), [(True, ""), (False, "all")])
+def test_lock_is_left_to_the_run_that_wrote_it_and_what_that_left_is_done(
+    two: Learning, delivered: bool, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = two.edit(0.5)
     two.repro(3.0)
     two.git("reset", "-q", "--hard", f"{two.commit_lock().commit}")
     with forges.played() as (forge, there, _):
-        there.add_run(".github/workflows/deliver.yml", head_sha=source, status=status, conclusion="")
-        assert wanted(two.repository, forge)[0] == left
+        run = there.add_run(".github/workflows/deliver.yml", head_sha=source, status="in_progress", conclusion="")
+        monkeypatch.setattr("time.sleep", lambda _: run.update(status="completed", conclusion="success"))
+        assert wanted(two.repository, forge, lambda: not delivered, say)[0] == found
+    assert run["status"] == "completed", "its end was waited for"
 
 
 def test_commit_that_only_looks_like_a_lock_is_delivered(two: Learning) -> None:
@@ -159,7 +173,7 @@ def test_commit_that_only_looks_like_a_lock_is_delivered(two: Learning) -> None:
     two.commit(f"lock: nothing of the kind\n\nSource: {source}", {"params.yaml": params(0.7)})
     with forges.played() as (forge, there, _):
         there.add_run(".github/workflows/deliver.yml", head_sha=source, status="in_progress", conclusion="")
-        assert wanted(two.repository, forge)[0] == "all"
+        assert wanted(two.repository, forge, lambda: True, say)[0] == "all"
 
 
 # What a push asks for

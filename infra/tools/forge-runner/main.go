@@ -176,6 +176,9 @@ func job(ctx context.Context, file string) error {
 	}
 	// Actions are cloned there, too: two jobs at once would be in each other's way.
 	cfg.Host.WorkdirParent = filepath.Join(cfg.Host.WorkdirParent, strconv.FormatInt(task.Id, 10))
+	if err := os.RemoveAll(cfg.Host.WorkdirParent); err != nil { // of one that was killed
+		return err
+	}
 	defer os.RemoveAll(cfg.Host.WorkdirParent)
 	return run.NewRunner(cfg, handed.Registration, attentive{connectTo(cfg, handed.Registration)}).Run(ctx, task)
 }

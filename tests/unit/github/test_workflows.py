@@ -89,6 +89,13 @@ def test_release_commit_starts_no_run_and_an_unhold_does(name: str, file: str, s
     (pattern,) = document(WORKFLOWS[name])[True]["push"]["paths-ignore"]
     assert fnmatch(f"{paths.RELEASES}/staging/{file}", pattern) is not starts
     assert not fnmatch("k8s/base/rollout.yaml", pattern)
+    assert pattern.count("/") == f"{paths.RELEASES}/staging/{file}".count("/"), "a forge's * does not cross a /"
+
+
+def test_release_follows_checks_that_passed_or_were_left_out_and_no_others() -> None:
+    condition = document(WORKFLOWS["deliver"])["jobs"]["release"]["if"]
+    assert "contains('success skipped', needs.checks.result)" in condition, "one that ran out of time is cancelled"
+    assert "needs.build.result == 'success'" in condition
 
 
 def test_what_trains_can_read_and_nothing_else() -> None:
@@ -129,7 +136,7 @@ def test_only_main_is_delivered() -> None:
 
 def test_going_back_never_waits_for_a_delivery() -> None:
     groups = {name: document(path).get("concurrency", {}).get("group") for name, path in WORKFLOWS.items()}
-    assert groups["deliver"] == "deliver-${{ github.sha }}", "nor one for another: a forge drops runs that wait"
+    assert groups["deliver"] == "deliver-${{ github.run_id }}", "nor one for another: a forge drops runs that wait"
     for name in ("rollback", "reconcile", "promote"):
         assert groups[name].startswith(f"{name}-")
         assert document(WORKFLOWS[name])["concurrency"]["cancel-in-progress"] is False
