@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from pipeline.cli_push import Output
+
 ci = typer.Typer(
     help="For the jobs of workflows: whose repository is this, and the logins of a job.", no_args_is_help=True
 )
@@ -14,17 +16,15 @@ ci = typer.Typer(
 @ci.command(help="Say whether pyproject.toml speaks of the repository whose workflow this is: ours=true or false.")
 def here(
     *,
-    output: Annotated[
-        Path | None, typer.Option("--output", help="Add key=value lines to this file, as $GITHUB_OUTPUT takes them.")
-    ] = None,
+    output: Output = None,
 ) -> None:
     """Exit 0 either way."""
     from pipeline import ci as machine
+    from pipeline.delivery.plan import write
 
     ours, why = machine.here(_settings())
     if output is not None:
-        with output.open("a") as file:
-            file.write(f"ours={str(ours).lower()}\n")
+        write({"ours": str(ours).lower()}, output)
     # What a forge shows at the top of a run, and a terminal as it is.
     typer.echo(why if ours or "GITHUB_ACTIONS" not in os.environ else f"::notice::{why}")
 
@@ -32,9 +32,7 @@ def here(
 @ci.command(help="Say what of a delivery is left to do: todo=all, `delivery` where the checks passed, or nothing.")
 def wanted(
     *,
-    output: Annotated[
-        Path | None, typer.Option("--output", help="Add key=value lines to this file, as $GITHUB_OUTPUT takes them.")
-    ] = None,
+    output: Output = None,
 ) -> None:
     """Exit 0 either way."""
     from pipeline.delivery.git import Here, Repository

@@ -7,7 +7,7 @@ import typer
 
 from pipeline.progress import progress
 
-_Output = Annotated[
+Output = Annotated[
     Path | None, typer.Option("--output", help="Add key=value lines to this file, as $GITHUB_OUTPUT takes them.")
 ]
 
@@ -23,7 +23,7 @@ def plan(
     base: Annotated[
         str, typer.Option("--base", help="What to compare with; without it, where HEAD left main, or its first parent.")
     ] = "",
-    output: _Output = None,
+    output: Output = None,
 ) -> None:
     """Exit 0 whatever the answers are."""
     from pipeline.delivery import plan as planning
@@ -42,7 +42,7 @@ def commit_lock(
         bool, typer.Option("--pull-request", help="Open or update the pull request of that branch.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the commit's diff and write nothing.")] = False,
-    output: _Output = None,
+    output: Output = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON for a program instead of text for a person.")
     ] = False,

@@ -37,7 +37,7 @@ def wanted(repository: Repository, forge: Forge, left: Callable[[], bool], say: 
             say(f"the run that wrote {LOCK} goes on with it, and is waited for: {run.url}")
             _end_of(run, forge)
             if not left():
-                return "", f"delivered by {run.url}"
+                return "", f"nothing is left after {run.url}"
         passed, why = checked(repository, forge)
     except (GitError, ForgeError, UnavailableError) as error:
         return "all", f"what other runs did could not be found out: {error}"
