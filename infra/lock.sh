@@ -9,7 +9,7 @@ lock() {
 }
 
 lock dev.in -o dev.txt
-for environment in train gate deliver serve record; do
+for environment in train gate deliver serve record monitor; do
   lock "$environment.in" -c dev.txt -o "$environment.txt"
 done
 lock uv.in -o uv.txt

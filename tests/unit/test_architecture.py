@@ -113,7 +113,7 @@ def test_serving_is_locked_to_a_handful_of_packages() -> None:
 def test_one_resolution_holds_every_environment() -> None:
     """A package has the same version wherever it is locked, but among the peers of the benchmarks."""
     everything = _locked("dev")
-    for environment in ("train", "gate", "deliver", "serve", "record"):
+    for environment in ("train", "gate", "deliver", "serve", "record", "monitor"):
         for name, versions in _locked(environment).items():
             assert versions <= everything[name], f"{environment}: {name}"
 
