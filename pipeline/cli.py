@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from pipeline import cli_demo, cli_push, cli_supply, cli_validate
+from pipeline import cli_demo, cli_monitoring, cli_push, cli_supply, cli_validate
 from pipeline.cli_ci import ci
 from pipeline.cli_cluster import cluster
 from pipeline.cli_delivery import check, delivery
@@ -52,6 +52,7 @@ cli_validate.register(app)
 cli_supply.register(app)
 cli_push.register(app)
 cli_demo.register(app)
+cli_monitoring.register(app)
 
 _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program instead of text for a person.")]
 

@@ -98,11 +98,16 @@ def write_json(path: Path, document: Any) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text whole or not at all; a kill or a full disk leaves the old file."""
+    """Write text whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all; a kill or a full disk leaves the old one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     neighbour = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        neighbour.write_text(text, encoding="utf-8", newline="\n")
+        neighbour.write_bytes(data)
         neighbour.replace(path)
     finally:
         neighbour.unlink(missing_ok=True)

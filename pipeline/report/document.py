@@ -232,7 +232,7 @@ def _section(gate: GateResult, verdict: Verdict) -> Section:
         reason=sentence(gate.reason),
         checks=tuple(map(_row, gate.checks)),
         pictures=figures.charts(gate, verdict),
-        tables=tuple(map(_grid, gate.tables)),
+        tables=tuple(map(grid, gate.tables)),
         absent=figures.absent(gate, verdict),
         override=_override(gate),
         seconds=f"{gate.seconds:.1f} s" if gate.seconds else "",
@@ -255,7 +255,8 @@ def _override(gate: GateResult) -> str:
     return f"Does not block until {gate.override.expires}: {sentence(gate.override.reason)}"
 
 
-def _grid(table: Table) -> Grid:
+def grid(table: Table) -> Grid:
+    """A table as text, with which of its columns hold figures."""
     columns = [column([row[place] for row in table.rows]) for place in range(len(table.columns))]
     numeric = tuple(
         any(isinstance(row[place], int | float) for row in table.rows)

@@ -14,7 +14,7 @@ from pipeline.verdict import Check, Curve, Decision, GateResult, Table, Verdict
 
 MOST_SLICES = 60
 UNKNOWN = "Drawn as the gate gave it."
-Scale = Literal["linear", "log", "log2", "tail"]
+Scale = Literal["linear", "log", "log2", "tail", "date"]
 _ROLE = re.compile(r"^(?P<kind>.*?):?\s+(?P<role>candidate|production|reference|baseline)$", re.IGNORECASE)
 
 
@@ -30,15 +30,22 @@ class Line:
 
 @dataclass(frozen=True)
 class Series:
-    """One curve of a picture; `role` is candidate, production, canary, stable or empty."""
+    """One curve of a picture; `role` is candidate, production, canary, stable, or what else the legend says, or empty.
+
+    `tone` names its colour where the role has none.
+    """
 
     role: str
     curve: Curve
+    tone: str = ""
 
 
 @dataclass(frozen=True)
 class Chart:
-    """Curves on shared axes, with what one sees (title), what to make of it (reading) and how it is drawn."""
+    """Curves on shared axes, with what one sees (title), what to make of it (reading) and how it is drawn.
+
+    The legend has so many `columns`. One that stands on zero begins there, and shows its lines however far they are.
+    """
 
     name: str
     title: str
@@ -52,6 +59,8 @@ class Chart:
     x_scale: Scale = "linear"
     y_scale: Scale = "linear"
     y_factor: float = 1.0
+    columns: int = 4
+    on_zero: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import date
 from itertools import groupby
 from math import log10
 from typing import IO, TYPE_CHECKING, Any
@@ -28,10 +29,24 @@ COLOURS = {
     "faint": "#9aa5b1",
     "grid": "#e3e8ed",
     "paper": "#ffffff",
+    "third": "#008a63",
+    "fourth": "#7b5bb5",
+    "fifth": "#b8860b",
+    "sixth": "#3f8fa6",
 }
+# For series that are neither of the two; those that follow each other are easy to tell apart.
+TONES = ("candidate", "production", "third", "fourth", "fifth", "sixth")
 _WIDTH, _DOTS, _SHADES = 5.0, 144, 64
 _DASHES = {"candidate": "-", "production": (0, (5, 2))}
-_LIKE = {"canary": "candidate", "stable": "production"}
+_LIKE = {
+    "canary": "candidate",
+    "stable": "production",
+    "newest days": "candidate",
+    "held-out rows": "production",
+    "missing": "candidate",
+    "out of range": "harm",
+}
+_MOST_DATES = 5
 _TAIL = (0.5, 0.9, 0.95, 0.99, 0.999)
 _SETTINGS: Any = {
     "svg.fonttype": "none",
@@ -135,12 +150,12 @@ def _chart(chart: Chart) -> "Figure":
         _reference_line(axes, line)
     axes.set(xlabel=chart.x, ylabel=chart.y)
     if any(one.role for one in chart.series):
-        axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=4, borderpad=0.2, handlelength=2.4)
+        axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=chart.columns, borderpad=0.2, handlelength=2.4)
     return figure
 
 
 def _draw(axes: "Axes", chart: Chart, one: Series) -> None:
-    like = _LIKE.get(one.role, one.role)
+    like = one.tone or _LIKE.get(one.role, one.role)
     colour = COLOURS.get(like, COLOURS["ink"])
     x = [_tail(value) for value in one.curve.x] if chart.x_scale == "tail" else list(one.curve.x)
     y, low, high = ([chart.y_factor * value for value in part] for part in (one.curve.y, one.curve.low, one.curve.high))
@@ -158,6 +173,8 @@ def _draw(axes: "Axes", chart: Chart, one: Series) -> None:
 def _scale(axes: "Axes", chart: Chart) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+    if chart.x_scale == "date":
+        _dates(axes, [x for one in chart.series for x in one.curve.x])
     if chart.x_scale == "tail":
         last = max((max(one.curve.x, default=0) for one in chart.series), default=0)
         shown = [one for one in _TAIL if one <= last] or list(_TAIL[:1])
@@ -172,8 +189,27 @@ def _scale(axes: "Axes", chart: Chart) -> None:
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_locator(NullLocator())
+    elif chart.on_zero:
+        axes.set_ylim(*_on_zero(chart))
     else:
-        axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+        (low, high), lines = axes.get_ylim(), [line.at for line in chart.lines if line.axis == "y"]
+        axes.set_ylim(min(0.0, low, *lines), max([high, *(1.08 * one for one in lines)]))
+
+
+def _dates(axes: "Axes", days: Sequence[float]) -> None:
+    """At most five days as ticks, each written as a date."""
+    first, last = int(min(days, default=1)), int(max(days, default=1))
+    step = max(1, -(-(last - first) // (_MOST_DATES - 1)))
+    shown = range(first, last + 1, step)
+    axes.set_xticks(list(shown), [f"{date.fromordinal(one):%Y-%m-%d}" for one in shown])
+
+
+def _on_zero(chart: Chart) -> tuple[float, float]:
+    """From zero, or below where values are, to a little over the highest value or line."""
+    values = [chart.y_factor * value for one in chart.series for value in one.curve.y]
+    highest = max([*values, *(line.at for line in chart.lines if line.axis == "y")], default=0.0)
+    lowest = min([0.0, *values])
+    return 1.08 * lowest, 1.08 * highest if highest > 0 else max(1.0, -lowest / 10)
 
 
 def _tail(share: float) -> float:

@@ -19,6 +19,7 @@ from pipeline.config import Params
 from pipeline.context import Context
 from pipeline.frames import HOLDOUT, PART, TRAIN, read_rows, sha256, write_json
 from pipeline.graph import stamp
+from pipeline.stages import blocks
 from pipeline.stages.train import matrix
 from serving import bundle
 from serving.signature import Input, Signature, encode
@@ -92,10 +93,12 @@ def hash_of_parameters(params: Params) -> str:
 
 
 def reference(model: Model, rows: pd.DataFrame, target: Path) -> Mapping[str, Any]:
-    """What later traffic is compared with: per feature and for the score, binned counts and quantiles. No rows."""
+    """What later traffic is compared with: binned counts per feature and of the score, sums per held-out block."""
     train, holdout = rows[rows[PART] == TRAIN], rows[rows[PART] == HOLDOUT]
     scores = _score(target, matrix(model, holdout))
+    baseline = model.baseline(train[model.schema.label].to_numpy())
     return {
+        "blocks": blocks.described(model, holdout, scores, baseline),
         "rows": {"train": len(train), "holdout": len(holdout)},
         "features": {column.name: _distribution(column, train[column.name]) for column in model.schema.columns},
         "score": _numbers(scores, np.histogram_bin_edges(scores, SCORE_BINS)),
@@ -159,8 +162,18 @@ def _distribution(column: Column, values: "pd.Series[Any]") -> Mapping[str, Any]
         counts = values.value_counts()
         return {"type": "category", "counts": {str(name): int(counts[name]) for name in sorted(counts.index)}}
     numbers = values.dropna().to_numpy(np.float64)
-    edges = np.unique(np.quantile(numbers, np.linspace(0, 1, QUANTILES + 1))) if len(numbers) else np.array([0.0, 1.0])
+    edges = _edges(numbers) if len(numbers) else np.array([0.0, 1.0])
     return {"type": column.type, "nulls": int(values.isna().sum()), **_numbers(numbers, edges)}
+
+
+def _edges(numbers: Floats) -> Floats:
+    """A bin for each value where there are few: by quantiles, a column of zeros and ones would be one bin."""
+    distinct = np.unique(numbers)
+    if not 1 < len(distinct) <= QUANTILES:
+        edges: Floats = np.unique(np.quantile(numbers, np.linspace(0, 1, QUANTILES + 1)))
+        return edges
+    between = (distinct[:-1] + distinct[1:]) / 2
+    return np.concatenate([[2 * distinct[0] - between[0]], between, [2 * distinct[-1] - between[-1]]])
 
 
 def _numbers(values: Floats, edges: Floats) -> dict[str, Any]:

@@ -1,12 +1,15 @@
 import json
 
 import msgspec
+import numpy as np
+import pandas as pd
 import pytest
 
+from model.contract import Column
 from model.flights import CARD
 from model.schema import SCHEMA
 from pipeline import signature
-from pipeline.stages.bundle import golden_rows
+from pipeline.stages.bundle import _distribution, golden_rows
 from serving.requests import Codec
 from serving.signature import Input, Signature
 from tests.bundles import SIGNATURE
@@ -70,3 +73,23 @@ def test_a_number_stays_within_its_limits_though_it_is_rounded(low, high):
 
 def test_the_rows_are_the_same_every_time():
     assert golden_rows(FLIGHTS) == golden_rows(FLIGHTS)
+
+
+@pytest.mark.parametrize(
+    ("values", "edges"),
+    [
+        ([0.0, 1.0, 1.0, 0.0], [-0.5, 0.5, 1.5]),
+        ([1, 2, 3, 7], [0.5, 1.5, 2.5, 5.0, 9.0]),
+        ([4.0, 4.0], [4.0, 5.0]),
+    ],
+    ids=["zeros and ones", "few values", "a constant"],
+)
+def test_few_values_have_a_bin_each(values, edges):
+    found = _distribution(Column(name="n", type="number", description="a number"), pd.Series(values, dtype=float))
+    assert found["edges"] == edges
+    assert found["counts"] == [values.count(value) for value in sorted(set(values))]
+
+
+def test_many_values_are_cut_at_their_quantiles():
+    found = _distribution(Column(name="n", type="number", description="a number"), pd.Series(np.arange(100.0)))
+    assert found["counts"] == [10] * 10
