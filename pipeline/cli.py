@@ -23,6 +23,7 @@ from pipeline.cli_cluster import cluster
 from pipeline.cli_delivery import check, delivery
 from pipeline.cli_forge import forge
 from pipeline.cli_image import image
+from pipeline.cli_labels import labels, log
 from pipeline.cli_report import review
 from pipeline.cli_rollout import rollout
 from pipeline.cli_tools import tools
@@ -48,6 +49,8 @@ app.add_typer(cluster, name="cluster")
 app.add_typer(ci, name="ci")
 app.add_typer(tools, name="tools")
 app.add_typer(forge, name="forge")
+app.add_typer(log, name="log")
+app.add_typer(labels, name="labels")
 cli_validate.register(app)
 cli_supply.register(app)
 cli_push.register(app)
