@@ -1,7 +1,7 @@
-"""`python -m bench [serving|gates|pipeline]`: measure, print the table, write it as JSON; 1 if a goal is missed.
+"""`python -m bench [PART]`: measure, print the table, write it as JSON; 1 if a goal is missed.
 
-Without a part, serving and gates, to build/bench.json. `pipeline` runs `make run` in a fresh clone, takes minutes and
-writes build/bench-pipeline.json.
+Without a part, serving and gates, to build/bench.json. `pipeline` runs `make run` in a fresh clone, `monitoring` looks
+at a million logged rows; both take minutes and write a file of their own, build/bench-pipeline.json say.
 """
 
 import sys
@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from bench import figures, gates, pipeline, serving
+from bench import figures, gates, monitoring, pipeline, serving
 from bench.figures import Figure
 from bench.serving import Peers
 from bench.wrk import BenchError
@@ -25,6 +25,10 @@ class Part(StrEnum):
     SERVING = "serving"
     GATES = "gates"
     PIPELINE = "pipeline"
+    MONITORING = "monitoring"
+
+
+_BY_THEMSELVES = (Part.PIPELINE, Part.MONITORING)
 
 
 def main(
@@ -41,7 +45,7 @@ def main(
     except (BenchError, ServerError) as error:
         _say(str(error))
         raise typer.Exit(2) from error
-    figures.save(found, Path("build/bench.json" if part is not Part.PIPELINE else "build/bench-pipeline.json"))
+    figures.save(found, Path(f"build/bench-{part}.json" if part in _BY_THEMSELVES else "build/bench.json"))
     figures.show(found)
     raise typer.Exit(0 if all(one.met for one in found) else 1)
 
@@ -50,6 +54,8 @@ def _measure(part: Part, bundle: Path, peers: Peers, rounds: int, seconds: float
     if part is Part.PIPELINE:
         return pipeline.measure(_say)
     _check(bundle, "`make bundle` writes one")
+    if part is Part.MONITORING:
+        return monitoring.measure(bundle, _say)
     found: list[Figure] = []
     if part in (Part.DEFAULT, Part.SERVING):
         _check(peers.python, "`make bench` installs it from requirements/bench.txt")

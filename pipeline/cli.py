@@ -1,9 +1,9 @@
 """`flightline`: one typed command line. Every verb is the word that the Makefile, the workflows and the docs use.
 
-Exit codes: 0 done, or the gate passes; 1 the gate fails, a release is refused, a check does not hold; 2 the gate is
-inconclusive, a rollout waits for a person; 3 a rollout is under way; 64 wrong usage or configuration;
-65 data or bundle not as they should be; 69 something needed is not available; 70 a fault nobody foresaw; 74 input or
-output failed; 130 interrupted.
+Exit codes: 0 done, or the gate passes; 1 the gate fails, a release is refused, a check does not hold, monitoring
+alarms; 2 the gate is inconclusive, a rollout waits for a person, monitoring has too little to tell; 3 a rollout is
+under way; 64 wrong usage or configuration; 65 data or bundle not as they should be; 69 something needed is not
+available; 70 a fault nobody foresaw; 74 input or output failed; 130 interrupted.
 """
 
 import importlib
