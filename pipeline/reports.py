@@ -5,7 +5,7 @@ that nothing that somebody else wrote meanwhile is lost.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -23,9 +23,12 @@ _EMPTY_TREE = ""
 _TOP = frozenset({INDEX, README})
 _ABOUT = b"""# Reports
 
-Written by `flightline publish` and `flightline comment`, read by pull requests. Nothing here decides anything; older
-folders are removed. `folders.json` lists what is here, oldest first, with its size in bytes.
+Written by `flightline publish`, `flightline comment` and `flightline retrain`, read by pull requests. Nothing here
+decides what is released; `retrain/` is what a retraining remembers of earlier ones. Older folders are removed.
+`folders.json` lists what is here, oldest first, with its size in bytes.
 """
+
+Files = Mapping[str, bytes]
 
 
 @dataclass(frozen=True)
@@ -44,26 +47,55 @@ class Kept:
     anew: bool
 
 
-def publish(repository: Repository, folder: str, files: Mapping[str, bytes], instead_of: str = "") -> None:
+def publish(repository: Repository, folder: str, files: Files, instead_of: str = "") -> None:
     """Write `files`, by their path below `folder`, and remove what was there or below `instead_of`.
 
     Raises ValueError for a path that leads elsewhere, GitError where the remote takes no push, UnavailableError where
     the branch never stands still.
     """
-    for path in (folder, *files):
-        check_path(path)
+    amend(repository, folder, lambda _: files, instead_of)
+
+
+def amend(repository: Repository, folder: str, change: Callable[[Files], Files | None], instead_of: str = "") -> bool:
+    """Write what `change` makes of the files in `folder` (none where there is no such folder); whether it wrote.
+
+    It is asked anew whenever the branch moved meanwhile, so that of two who write at once the second sees what the
+    first wrote. None leaves everything as it is. Raises as `publish` does.
+    """
+    check_path(folder)
     for attempt in range(ATTEMPTS):
         tip = _brought(repository)
+        files = change(repository.files(tip, folder) if tip else {})
+        if files is None:
+            return False
+        for path in files:
+            check_path(path)
         commit, anew = _commit(repository, tip, folder, files, instead_of or folder)
         said = repository.push(commit, BRANCH, tip, replace=anew)
         if said is None:
-            return
+            return True
         if repository.tip(BRANCH) == tip and attempt:
             raise GitError(
                 f"branch {BRANCH!r} takes no push: {said}; nothing may protect it from the project's own bot"
             )
         back_off(attempt, _LONGEST)
     raise UnavailableError(f"branch {BRANCH!r} moved {ATTEMPTS} times while this was pushed; run it again")
+
+
+def files(repository: Repository, folder: str) -> dict[str, bytes]:
+    """Every file below a folder as it is now, by its path from there. Raises GitError, ValueError."""
+    check_path(folder)
+    tip = _brought(repository)
+    return repository.files(tip, folder) if tip else {}
+
+
+def read_all(repository: Repository, kind: str, name: str) -> dict[str, bytes]:
+    """The file of this name in every folder of a kind, by the folder's path. Raises GitError."""
+    tip = _brought(repository)
+    found = [path for path in _paths(repository, tip) if path.startswith(f"{kind}/") and path.endswith(f"/{name}")]
+    blobs = repository.blobs([f"{tip}:{path}" for path in found])
+    pairs = zip(found, blobs, strict=True)
+    return {path.removesuffix(f"/{name}"): blob for path, blob in pairs if blob is not None}
 
 
 def read(repository: Repository, path: str) -> bytes | None:

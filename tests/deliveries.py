@@ -195,6 +195,26 @@ def fork(where: Path, environments: tuple[str, ...] = ("staging", "production"))
     return made
 
 
+def begun(folder: Path) -> Fork:
+    """A clone of a remote whose main has one file."""
+    remote, root = folder / "remote.git", folder / "clone"
+    subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(remote)], check=True)
+    subprocess.run(["git", "init", "-q", "-b", "main", str(root)], check=True)
+    subprocess.run(["git", "remote", "add", "origin", str(remote)], cwd=root, check=True)
+    configure(root)
+    made = Fork(root, remote)
+    made.commit("first", {"README.md": "hello\n"})
+    return made
+
+
+def copied(folder: Path, to: Path) -> Fork:
+    """A copy of the fork that was made in a folder, with a remote of its own."""
+    subprocess.run(["cp", "-r", str(folder), str(to)], check=True)
+    found = Fork(to / "clone", to / "remote.git")
+    found.git("remote", "set-url", "origin", str(found.remote))
+    return found
+
+
 def configure(root: Path) -> None:
     for name, value in _IDENTITY.items():
         subprocess.run(["git", "config", name, value], cwd=root, check=True)

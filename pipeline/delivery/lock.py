@@ -107,7 +107,7 @@ class _Locking:
             f"Source: {self.head}",
         ]
         message = "\n".join(lines) + "\n"
-        return Change("", "", "", {LOCK: self.text}, message, BRANCH, scope=LOCK, trailer=TRAILER)
+        return Change("", "", "", {LOCK: self.text}, message, BRANCH, scope=(LOCK,), trailer=TRAILER)
 
 
 def _written(checkout: Checkout) -> bytes:

@@ -42,7 +42,7 @@ class Settled:
 class Change:
     """What one commit writes in an environment's folder (None removes a file), and what it is called.
 
-    With `scope`, the path that is all it may touch, files are named from the top of the repository and `env` is "".
+    With `scope`, the paths that are all it may touch, files are named from the top of the repository and `env` is "".
     `trailer` is the line of the message by which a branch is known as ours.
     """
 
@@ -52,13 +52,13 @@ class Change:
     files: Mapping[str, bytes | None]
     message: str
     branch: str
-    scope: str = ""
+    scope: tuple[str, ...] = ()
     trailer: str = "Identity"
 
     @property
-    def place(self) -> str:
-        """The folder or file that it may touch."""
-        return self.scope or folder(self.env)
+    def places(self) -> tuple[str, ...]:
+        """The folder or the files that it may touch."""
+        return self.scope or (folder(self.env),)
 
 
 Decision = Settled | Change
@@ -124,7 +124,7 @@ def deliver(repository: Repository, env: str, plan: Plan, how: How, say: Say) ->
 
 def paths_of(change: Change) -> dict[str, bytes | None]:
     """The change's files by their path in the repository."""
-    return {name if change.scope else f"{change.place}/{name}": data for name, data in change.files.items()}
+    return {name if change.scope else f"{folder(change.env)}/{name}": data for name, data in change.files.items()}
 
 
 def _beside(repository: Repository, change: Change, main: str, commit: str, how: How) -> Outcome:
@@ -148,7 +148,7 @@ def _prepare(repository: Repository, change: Change, main: str, commit: str, bra
     tip = repository.tip(branch)
     if tip is not None:
         repository.bring(branch)
-        if _says_the_same(repository, change.place, main, commit, tip):
+        if _says_the_same(repository, change.places, main, commit, tip):
             return _ended("prepared", change, tip, branch)
         _check_ours(repository, change, main, branch, tip)
     said = repository.push(commit, branch, tip, replace=True)
@@ -157,22 +157,27 @@ def _prepare(repository: Repository, change: Change, main: str, commit: str, bra
     return _ended("prepared", change, commit, branch)
 
 
-def _says_the_same(repository: Repository, where: str, main: str, commit: str, tip: str) -> bool:
+def _says_the_same(repository: Repository, places: tuple[str, ...], main: str, commit: str, tip: str) -> bool:
     """Whether the branch would still merge to exactly what this commit makes."""
     base = repository.text("merge-base", tip, main)
-    unmoved = repository.tree(base, where) == repository.tree(main, where)
-    return unmoved and repository.tree(tip, where) == repository.tree(commit, where)
+    pairs = ((base, main), (tip, commit))
+    return all(repository.tree(one, where) == repository.tree(other, where) for one, other in pairs for where in places)
 
 
 def _check_ours(repository: Repository, change: Change, main: str, branch: str, tip: str) -> None:
     """Raise DeliveryError where replacing the branch would lose anything but what we prepared for this place."""
     ours = repository.text("show", "--no-patch", f"--format=%(trailers:key={change.trailer},valueonly)", tip)
     changed = repository.changed(repository.text("merge-base", tip, main), tip)
-    if not ours or any(path != change.place and not path.startswith(f"{change.place}/") for path in changed):
+    if not ours or any(not _within(path, change.places) for path in changed):
         raise DeliveryError(
-            f"branch {branch} at {tip[:12]} has work that `flightline` did not prepare for {change.env or change.place}"
-            ", and replacing it would lose that; give another name with --branch, or delete the branch"
+            f"branch {branch} at {tip[:12]} has work that `flightline` did not prepare for "
+            f"{change.env or ', '.join(change.places)}, and replacing it would lose that; give another name with "
+            "--branch, or delete the branch"
         )
+
+
+def _within(path: str, places: tuple[str, ...]) -> bool:
+    return any(path == where or path.startswith(f"{where}/") for where in places)
 
 
 def _ended(ending: Ending, change: Change, commit: str, branch: str) -> Outcome:

@@ -1,6 +1,5 @@
 """What somebody might write by hand into k8s/releases/, consistent in itself: only others can tell it is false."""
 
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -44,10 +43,7 @@ def began(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def two(began: Path, tmp_path: Path) -> Fork:
-    subprocess.run(["cp", "-r", str(began), str(tmp_path / "two")], check=True)
-    made = Fork(tmp_path / "two/clone", tmp_path / "two/remote.git")
-    made.git("remote", "set-url", "origin", str(made.remote))
-    return made
+    return deliveries.copied(began, tmp_path / "two")
 
 
 def pushed(made: Fork, host: str, **more: str) -> str:

@@ -1,6 +1,5 @@
 """Where the settings name a signer, only what it signed is released: real git, a real registry, a real cosign."""
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,10 +39,7 @@ def began(tmp_path_factory: pytest.TempPathFactory, keys: supply.Keys) -> Iterat
 @pytest.fixture
 def made(began: Path, tmp_path: Path, keys: supply.Keys, monkeypatch: pytest.MonkeyPatch) -> Fork:
     supply.as_signer(monkeypatch, keys)
-    subprocess.run(["cp", "-r", str(began), str(tmp_path / "copy")], check=True)
-    found = Fork(tmp_path / "copy/clone", tmp_path / "copy/remote.git")
-    found.git("remote", "set-url", "origin", str(found.remote))
-    return found
+    return deliveries.copied(began, tmp_path / "copy")
 
 
 def image(made: Fork, bias: float) -> str:

@@ -11,20 +11,13 @@ from pipeline import reports
 from pipeline.delivery.git import Repository
 from pipeline.errors import GitError
 from pipeline.reports import Folder, keep
-from tests.deliveries import Fork, configure
+from tests.deliveries import Fork, begun, configure
 
 
 @pytest.fixture
 def fork(tmp_path: Path) -> Fork:
     """A clone of a remote whose main has one file."""
-    remote, root = tmp_path / "remote.git", tmp_path / "clone"
-    subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(remote)], check=True)
-    subprocess.run(["git", "init", "-q", "-b", "main", str(root)], check=True)
-    subprocess.run(["git", "remote", "add", "origin", str(remote)], cwd=root, check=True)
-    configure(root)
-    made = Fork(root, remote)
-    made.commit("first", {"README.md": "hello\n"})
-    return made
+    return begun(tmp_path)
 
 
 @pytest.fixture
