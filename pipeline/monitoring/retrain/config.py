@@ -1,0 +1,43 @@
+"""Section `retrain` of params.yaml: when a retraining is tried, and what runs it. It never changes a bundle.
+
+docs/retraining.md says what each setting is for.
+"""
+
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from pipeline.config import Frozen, read_params, validated
+
+Engine = Literal["job", "workflow", "local"]
+KEY = r"^[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*$"
+
+
+class Place(Frozen):
+    """Which nodes the step that trains may run on: labels and tolerations of spot nodes, as Kubernetes has them."""
+
+    node_selector: dict[str, str] = Field(default_factory=dict)
+    tolerations: tuple[dict[str, Any], ...] = ()
+
+
+class Retrain(Frozen):
+    """Every setting of retraining. Days of cooldown are days of data, not of the clock."""
+
+    engine: Engine = "job"
+    schedule: str = Field("30 6 * * *", min_length=9)
+    window_key: str = Field("data.end", pattern=KEY)
+    branch: str = Field("retrain", min_length=1)
+    cooldown_days: int = Field(28, ge=1)
+    min_new_labels: int = Field(5000, ge=1)
+    max_failures: int = Field(3, ge=1)
+    reset_after: date | None = None
+    max_tries: int = Field(5, ge=1)
+    lease_minutes: int = Field(120, ge=5)
+    spot: Place = Place()
+
+
+def read_retrain(root: Path) -> Retrain:
+    """Section `retrain` of `params.yaml` under `root`. Raises ConfigError naming file, field and value."""
+    return validated(Retrain, read_params(root).retrain, root / "params.yaml")
