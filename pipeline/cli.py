@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from pipeline import cli_demo, cli_monitoring, cli_push, cli_supply, cli_validate
+from pipeline import cli_demo, cli_monitoring, cli_push, cli_retrain, cli_shadow, cli_supply, cli_validate
 from pipeline.cli_ci import ci
 from pipeline.cli_cluster import cluster
 from pipeline.cli_delivery import check, delivery
@@ -56,6 +56,8 @@ cli_supply.register(app)
 cli_push.register(app)
 cli_demo.register(app)
 cli_monitoring.register(app)
+cli_retrain.register(app)
+cli_shadow.register(app)
 
 _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program instead of text for a person.")]
 
@@ -136,7 +138,10 @@ def gate(
         typer.Argument(help="Run only these (data, benchmark, differential, load) and leave build/verdict.json alone."),
     ] = None,
     *,
-    retrain: Annotated[bool, typer.Option("--retrain", help="Ask for a gain, as a retrain pull request must.")] = False,
+    retrain: Annotated[
+        bool,
+        typer.Option("--retrain", envvar="FLIGHTLINE_RETRAIN", help="Ask for a gain, as a retrain pull request must."),
+    ] = False,
     image: Annotated[str, typer.Option("--image", help="Load this very image, by digest, beside production's.")] = "",
     as_json: _AsJson = False,
 ) -> int:
