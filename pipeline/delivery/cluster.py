@@ -95,6 +95,10 @@ class Cluster:
         path = _rollout(names) + ("/status" if status else "")
         return self._ask("PATCH", path, body=patch) or {}
 
+    def create(self, path: str, body: Json) -> Json:
+        """Make an object in a collection. Raises ConflictError where one of its name is there."""
+        return self._ask("POST", path, body=body) or {}
+
     def _ask(
         self,
         method: str,
@@ -106,7 +110,8 @@ class Cluster:
     ) -> Json | None:
         from urllib3.exceptions import HTTPError
 
-        headers = {"Accept": "application/json", "Content-Type": "application/merge-patch+json"}
+        content_type = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        headers = {"Accept": "application/json", "Content-Type": content_type}
         request = self.client.param_serialize(
             method, path, query_params=query, header_params=headers, body=body, auth_settings=["BearerToken"]
         )

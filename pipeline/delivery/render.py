@@ -130,6 +130,8 @@ def images(node: Any) -> Iterator[str]:
         for key, value in node.items():
             if key in ("containers", "initContainers", "ephemeralContainers") and isinstance(value, list):
                 yield from (str(one["image"]) for one in value if isinstance(one, dict) and "image" in one)
+            elif key == "container" and isinstance(value, dict) and "image" in value:  # a template of Argo Workflows
+                yield str(value["image"])
             else:
                 yield from images(value)
     elif isinstance(node, list):

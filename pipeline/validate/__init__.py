@@ -6,7 +6,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pipeline.context import Context
-from pipeline.validate import analyses, digests, releases, renders, scans, schemas, security, settings, workflows
+from pipeline.validate import (
+    analyses,
+    digests,
+    releases,
+    renders,
+    retraining,
+    scans,
+    schemas,
+    security,
+    settings,
+    workflows,
+)
 from pipeline.validate.places import objects
 from pipeline.validate.renders import Document
 from pipeline.validate.results import Result
@@ -25,15 +36,15 @@ def validate(context: Context, say: Callable[[str], None]) -> tuple[Result, ...]
         rerendered = pool.submit(releases.check, context)
         linted = pool.submit(workflows.check, root)
         say("rendering every overlay with every combination of components")
-        rendered = renders.render(root, mine, scratch)
-        documents = (*rendered.documents, *_standing(root))
+        rendered, retrains = renders.render(root, mine, scratch), retraining.render(root, scratch)
+        documents = (*rendered.documents, *retrains.documents, *_standing(root))
         say(f"checking {len(documents)} objects")
         scanned = pool.submit(security.check, root, documents, scratch / "security")
         formed = schemas.check(root, documents, scratch / "schemas")
         named = digests.check(root, documents)
         judged = analyses.check(documents)
         later = (rerendered.result(), agreed.result(), linted.result())
-        return (rendered.result, formed, judged, scanned.result(), named, *later)
+        return (rendered.result, retrains.result, formed, judged, scanned.result(), named, *later)
 
 
 def secure(context: Context, say: Callable[[str], None], *, offline: bool = False) -> tuple[Result, ...]:
@@ -44,7 +55,8 @@ def secure(context: Context, say: Callable[[str], None], *, offline: bool = Fals
         linted, found = pool.submit(workflows.check, root), pool.submit(scans.offline, root)
         audited = () if offline else (pool.submit(scans.dependencies, root),)
         say("rendering every overlay with every combination of components")
-        documents = (*renders.render(root, context.settings, scratch).documents, *_standing(root))
+        retrains = retraining.render(root, scratch).documents
+        documents = (*renders.render(root, context.settings, scratch).documents, *retrains, *_standing(root))
         say(f"scanning {len(documents)} objects")
         scanned = security.check(root, documents, scratch / "security")
         return (linted.result(), scanned, *found.result(), *(one.result() for one in audited))

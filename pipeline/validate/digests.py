@@ -9,15 +9,15 @@ from pipeline.validate.renders import Document
 from pipeline.validate.results import Result, grouped, several
 
 NAME = "digests"
-DOCKERFILE = Path("Dockerfile")
+DOCKERFILES = (Path("Dockerfile"), Path("infra/images/training.Dockerfile"))
 _BY_DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
 _BASE = re.compile(r"^(?:ARG BASE_IMAGE=|FROM (?=[^$\s]))(?P<image>\S+)", re.MULTILINE)
 
 
 def check(root: Path, documents: Sequence[Document]) -> Result:
-    """Every image of every object, and what the Dockerfile builds on."""
+    """Every image of every object, and what the Dockerfiles build on."""
     named = [(one.where, one.name, image) for one in documents for image in images(one.body)]
-    named += [(str(DOCKERFILE), "base image", image) for image in _bases(root / DOCKERFILE)]
+    named += [(str(file), "base image", image) for file in DOCKERFILES for image in _bases(root / file)]
     failures = grouped(
         (where, f"{who}: {image!r} has no digest; name it as NAME@sha256:...")
         for where, who, image in named

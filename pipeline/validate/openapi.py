@@ -30,7 +30,7 @@ def kubernetes(document: Mapping[str, Any], kinds: Sequence[str]) -> tuple[Schem
     by_kind = stated(document)
     needed = _reachable(document["definitions"], [META, *(by_kind[kind] for kind in kinds)])
     definitions = {name: _definition(name, document["definitions"][name]) for name in sorted(needed)}
-    return definitions, {kind: _top(kind, {"$ref": _shared(by_kind[kind])}) for kind in kinds}
+    return definitions, {kind: top(kind, {"$ref": _shared(by_kind[kind])}) for kind in kinds}
 
 
 def stated(document: Mapping[str, Any]) -> dict[str, str]:
@@ -52,10 +52,10 @@ def custom(crd: Mapping[str, Any]) -> dict[str, Schema]:
 def _custom_kind(kind: str, openapi: Schema) -> Schema:
     schema = strict(openapi)
     schema["properties"] |= {"metadata": {"$ref": _shared(META)}}
-    return compact(_top(kind, schema))
+    return compact(top(kind, schema))
 
 
-def _top(kind: str, schema: Schema) -> Schema:
+def top(kind: str, schema: Schema) -> Schema:
     """A schema that also says which kind it is of: what kubeconform looked it up by must be there."""
     version, _, name = kind.rpartition("/")
     named = {"apiVersion": {"enum": [version]}, "kind": {"enum": [name]}}

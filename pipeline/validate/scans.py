@@ -12,7 +12,7 @@ from pipeline.text import plain
 from pipeline.validate.results import Result, grouped, several
 
 FOLDER = Path(".venv-scan/bin")
-DOCKERFILE = Path("Dockerfile")
+DOCKERFILES = ("Dockerfile", "infra/images/training.Dockerfile")
 # The shortest first: where the database does not answer for it, nobody asks about hundreds more. dev holds every
 # environment that trains, judges, releases and serves.
 LOCKS = ("uv", "dev", "scan")
@@ -25,7 +25,8 @@ _SECONDS = 600
 
 def dockerfile(root: Path) -> Result:
     """By hadolint. Raises UnavailableError."""
-    found = _json(root, "hadolint", "--no-fail", "--format", "json", str(DOCKERFILE))
+    there = [name for name in DOCKERFILES if (root / name).is_file()]
+    found = _json(root, "hadolint", "--no-fail", "--format", "json", *there)
     faults = [(f"{one['file']}:{one['line']}", f"{one['code']} {one['message']}") for one in found]
     return Result("dockerfile", "hadolint", grouped(faults))
 

@@ -17,6 +17,9 @@ APPLICATIONS = Path("argocd/applications.yaml")
 OVERLAYS = Path("k8s/overlays")
 ADMISSION = Path("k8s/admission")
 BINDING, SIGNATURES = ADMISSION / "binding.yaml", ADMISSION / "policy-controller/clusterimagepolicy.yaml"
+TRAINING = Path("k8s/retraining/image/kustomization.yaml")
+TRAINED_BY = Path("k8s/retraining/base/settings.yaml")
+RETRAINING = "retraining"
 WORKFLOW = Signing(
     identity="{repository}/.github/workflows/deliver.yml@refs/heads/{branch}",
     issuer="https://token.actions.githubusercontent.com",
@@ -74,6 +77,9 @@ LINES = (
     Line(Path("Dockerfile"), r'image\.title="([^"]*)"', "name", lambda settings: settings.name),
     Line(Path("argocd/notifications/configmap.yaml"), r'"ref" "([^"]*)"', "branch", lambda settings: settings.branch),
     Line(ADMISSION / "policy.yaml", r"""expression: '"([^"]*)"'""", "registry", lambda settings: settings.registry),
+    Line(TRAINING, r"newName: (\S+)-training", "registry", lambda settings: settings.registry),
+    Line(TRAINED_BY, r"FLIGHTLINE_REPOSITORY: (\S+)", "repository", lambda settings: settings.repository),
+    Line(TRAINED_BY, r"FLIGHTLINE_BRANCH: (\S+)", "branch", lambda settings: settings.branch),
     Line(SIGNATURES, r"glob: (\S+)@sha256:", "registry", lambda settings: settings.registry),
     Line(SIGNATURES, r"subject: (\S+)", "signing.identity", _subject),
     Line(SIGNATURES, r"issuer: (\S+)", "signing.issuer", lambda settings: _keyless(settings).issuer),
@@ -140,7 +146,8 @@ def _namespace(settings: Settings, place: Place) -> str | None:
     if place.path.is_relative_to(OVERLAYS):
         return f"{settings.name}-{place.path.relative_to(OVERLAYS).parts[0]}"
     known = [f"{settings.name}-{environment}" for environment in settings.environments]
-    environment = next((one for one in settings.environments if place.value.endswith(f"-{one}")), None)
+    spaces = (*settings.environments, RETRAINING)
+    environment = next((one for one in spaces if place.value.endswith(f"-{one}")), None)
     return known[0] if environment is None else f"{settings.name}-{environment}"
 
 

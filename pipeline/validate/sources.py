@@ -1,13 +1,13 @@
-"""`infra/schemas/`: JSON schemas kept as data, and the Go modules that they are written from."""
+"""`infra/schemas/`: JSON schemas kept as data, and the Go modules and Python packages that they are written from."""
 
 import json
 import shutil
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError, model_validator
 
 from pipeline.config import ConfigError, Frozen, faults, read_yaml
 from pipeline.tools import Go
@@ -19,12 +19,27 @@ PATTERN = "{{.Group}}/{{.ResourceKind}}_{{.ResourceAPIVersion}}.json"
 
 
 class Source(Frozen):
-    """A Go module, the file or folder of it that states schemas, and the kinds (`group/version/Kind`) used here."""
+    """A Go module with the file or folder of it that states schemas, or a Python package whose models do.
 
-    module: str
+    `kinds` are those used here, as `group/version/Kind`.
+    """
+
+    module: str = ""
+    package: str = ""
     version: str
-    path: str
+    path: str = ""
     kinds: tuple[str, ...]
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if bool(self.package) == bool(self.module) or bool(self.module) != bool(self.path):
+            raise ValueError("give either module and path, or package")
+        return self
+
+    @property
+    def name(self) -> str:
+        """What it is called where it comes from."""
+        return self.module or self.package
 
 
 def read_sources(root: Path) -> tuple[Source, ...]:
@@ -44,8 +59,8 @@ def write(root: Path, say: Callable[[str], None]) -> int:
     made: dict[str, Any] = {}
     go = Go.find(root / FOLDER)
     for source in sources:
-        say(f"reading {source.module} {source.version}")
-        made |= _schemas(source, go)
+        say(f"reading {source.name} {source.version}")
+        made |= _of_package(source, made) if source.package else _schemas(source, go)
     _clear(root / FOLDER)
     for name, schema in made.items():
         _save(root / FOLDER / name, schema)
@@ -66,6 +81,15 @@ def _schemas(source: Source, go: Go) -> dict[str, Any]:
         definitions, schemas = openapi.kubernetes(document, source.kinds)
         return {openapi.DEFINITIONS: {"definitions": definitions}, **_files(schemas)}
     return _files(_custom(place, source))
+
+
+def _of_package(source: Source, made: Mapping[str, Any]) -> dict[str, Any]:
+    """After Kubernetes' own, to whose definitions it refers."""
+    from pipeline.validate import sdk
+
+    sdk.check_installed(source.package, source.version)
+    kept = made.get(openapi.DEFINITIONS, {}).get("definitions", {})
+    return _files(sdk.kinds(source.package, source.kinds, kept))
 
 
 def _custom(folder: Path, source: Source) -> dict[str, Any]:

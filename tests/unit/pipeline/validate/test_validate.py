@@ -15,6 +15,7 @@ from tests.unit.pipeline.validate.test_security import needs_checkov
 FAULTS = {
     "analyses": ("k8s/overlays/production/analysis.yaml", 'good-in-a-row: "5"', 'good-in-a-row: "0"'),
     "renders": ("k8s/overlays/production/kustomization.yaml", "components/hpa", "components/absent"),
+    "retraining": ("k8s/retraining/job/cronjob.yaml", "concurrencyPolicy: Forbid", "concurrencyPolicy: Allow"),
     "schemas": ("k8s/base/poddisruptionbudget.yaml", "maxUnavailable", "maxUnavailabel"),
     "security": ("k8s/base/rollout.yaml", "readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false"),
     "digests": ("k8s/base/deadline/cronjob.yaml", "image: flightline-server", "image: docker.io/library/python:3.12"),
@@ -49,6 +50,7 @@ def test_each_fault_is_refused_by_the_check_it_belongs_to(tmp_path: Path, monkey
     failures = {one["check"]: one["failures"] for one in json.loads(done.stdout)}
     assert set(failures) == {*FAULTS, "releases"}
     assert any("absent" in one for one in failures["renders"])
+    assert all("flightline retraining manifests" in one for one in failures["retraining"])
     assert all("maxUnavailabel" in one or "already" in one for one in failures["schemas"])
     assert {one.partition("/")[0] for one in failures["schemas"]} == {"k8s", "argocd"}
     assert any("Rollout flightline: CKV_K8S_22" in one for one in failures["security"])
