@@ -20,6 +20,7 @@ LOCAL = "local"
 INPUTS_LABEL = "flightline.inputs"
 INSTALL = "apt-get install buildah runc (or start Docker)"
 SOURCES = (".dockerignore", "Dockerfile", "infra/images/trim.py", "requirements/serve.txt", "serving/**/*.py")
+TRAINED = ("train", "gate", "deliver", "monitor")
 RECIPE = Path("infra/images/base.sh")
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 _ARGUMENT = re.compile(r"^ARG BASE_IMAGE=(\S+@(sha256:[0-9a-f]{64}))$", re.MULTILINE)
@@ -35,6 +36,28 @@ class Base:
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """An image that is built here: what it is called, its Dockerfile, and the sources that make it what it is."""
+
+    name: str
+    file: str
+    sources: tuple[str, ...]
+
+
+CODE = Recipe("code", "Dockerfile", SOURCES)
+TRAINING = Recipe(
+    "training",
+    "infra/images/training.Dockerfile",
+    (
+        "infra/images/training.Dockerfile",
+        "infra/images/retrain.sh",
+        "infra/images/flightline.sh",
+        *(f"requirements/{one}.txt" for one in TRAINED),
+    ),
+)
+
+
+@dataclass(frozen=True)
 class Job:
     """One build: sources, engine, base, secret files by name, may earlier steps be reused, and the inputs' hash."""
 
@@ -44,11 +67,12 @@ class Job:
     secrets: Mapping[str, Path]
     cached: bool
     inputs: str
+    recipe: Recipe = CODE
 
     @property
     def tag(self) -> str:
         """What the engine's own store calls the result: the same for the same inputs."""
-        return f"localhost/flightline-code:{self.inputs[:12]}"
+        return f"localhost/flightline-{self.recipe.name}:{self.inputs[:12]}"
 
 
 def find(wanted: str = "") -> str:
@@ -126,11 +150,29 @@ def _base_config(diff_id: str) -> dict[str, object]:
     }
 
 
-def inputs(root: Path, base: Base) -> str:
-    """The hash of all that the code image is made of: the base's digest, and the name and bytes of each source."""
-    found = sorted({path for pattern in SOURCES for path in root.glob(pattern) if path.is_file()})
+def inputs(root: Path, base: Base, recipe: Recipe = CODE) -> str:
+    """The hash of all that an image is made of: the base's digest, and the name and bytes of each source."""
+    found = _sources(root, recipe)
     lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(root)}\n" for path in found]
     return hashlib.sha256("".join((f"{base.digest}\n", *lines)).encode()).hexdigest()
+
+
+def _sources(root: Path, recipe: Recipe) -> list[Path]:
+    return sorted({path for pattern in recipe.sources for path in root.glob(pattern) if path.is_file()})
+
+
+def context(root: Path, recipe: Recipe, folder: Path) -> Path:
+    """What the builder is given: the checkout for the code image, whose .dockerignore is written for it.
+
+    For another it is `folder`, with copies of its sources and nothing else.
+    """
+    if recipe == CODE:
+        return root.resolve()
+    for path in _sources(root, recipe):
+        target = folder / path.relative_to(root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    return folder.resolve()
 
 
 def run(job: Job, folder: Path) -> None:
@@ -155,7 +197,7 @@ def command(job: Job, base: str) -> list[str]:
         *secrets,
         *(() if job.cached else ("--no-cache",)),
         f"--tag={job.tag}",
-        f"--file={job.root / 'Dockerfile'}",
+        f"--file={job.root / job.recipe.file}",
         str(job.root),
     ]
 

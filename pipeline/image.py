@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import builders, oci
+from pipeline.builders import Recipe
 from pipeline.oci import Blob, Image, ImageError, Layout, Store
 from pipeline.registry import Registry
 from serving import bundle
@@ -95,8 +96,9 @@ def build(
     builder: str = "",
     secrets: Mapping[str, Path] | None = None,
     cached: bool = True,
+    recipe: Recipe = builders.CODE,
 ) -> Built:
-    """Build the code image of the sources under `root` and store it. Raises ImageError.
+    """Build an image of the sources under `root`, the code image unless told, and store it. Raises ImageError.
 
     `base` is an image by digest, "local" for one made here, "" for the Dockerfile's own; `builder` is docker, podman or
     buildah, "" for the first that answers. `secrets` are files for the build alone: `ca` (PEM), `pip` (pip.conf); this
@@ -105,9 +107,10 @@ def build(
     start, place = time.monotonic(), locate(destination)
     engine, ground = builders.find(builder), builders.base(root, base)
     given = {**builders.secrets(os.environ), **(secrets or {})}
-    job = builders.Job(root.resolve(), engine, ground, given, cached, builders.inputs(root, ground))
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as copied:
         made = Layout(Path(folder))
+        context = builders.context(root, recipe, Path(copied))
+        job = builders.Job(context, engine, ground, given, cached, builders.inputs(root, ground, recipe), recipe)
         builders.run(job, made.path)
         image = builders.with_compressed_layers(made)
         oci.copy(image, made, place.store, place.tag)
