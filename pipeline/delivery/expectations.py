@@ -1,8 +1,8 @@
 """How a canary's scores should differ from the stable ones: said before it takes traffic, judged by the analysis.
 
 The distance is Kolmogorov-Smirnov's over the very buckets of the server's `flightline_score` histogram, so that it is
-the figure that Prometheus will give. The traffic is each environment's own: the newest rows for production, the replay
-for the others, which have no users.
+the figure that Prometheus will give. The traffic is each environment's own: the newest logged rows for production, or
+those held out where none are kept; the replay for the others, which have no users.
 """
 
 from collections.abc import Mapping, Sequence
@@ -121,15 +121,16 @@ def _cumulative(scores: Floats, bounds: Sequence[float]) -> Floats:
 
 
 def traffic(context: Context, env: str, candidate: Bundle) -> tuple[Columns, Blocks]:
-    """Request columns as `env` will see them, with their blocks: held-out rows for production, else the replay's.
+    """Request columns as `env` will see them, with their blocks.
 
-    Raises UnavailableError where the rows cannot be had: the replay's scores are much less apart, and would abort a
-    good canary.
+    For production the newest rows that were logged, else those held out; for the others what the replay sends. Raises
+    UnavailableError where no rows can be had: the replay's scores are much less apart, and would abort a good canary.
     """
+    if env == PRODUCTION and (logged := _logged(context, candidate)) is not None:
+        return logged
     if env == PRODUCTION and any((context.root / one).is_file() for one in (paths.ROWS, LOCK)):
         held_out = _held_out(context)
-        ours = signature.of_model(context.model.card, context.model.schema)
-        if len(held_out) and _same_meaning(candidate.signature, ours):
+        if len(held_out) and _is_of_model(context, candidate):
             columns = columns_of(held_out, candidate.signature.names)
             return columns, held_out[context.model.schema.block].to_numpy()
     return replayed(candidate), None
@@ -139,6 +140,23 @@ def _held_out(context: Context) -> pd.DataFrame:
     with production.rows(context) as table:
         frame = read_rows(table, context.model.schema)
     return frame[frame[PART] == HOLDOUT]
+
+
+def _is_of_model(context: Context, candidate: Bundle) -> bool:
+    """Whether the candidate reads this checkout's rows as what they are."""
+    return _same_meaning(candidate.signature, signature.of_model(context.model.card, context.model.schema))
+
+
+def _logged(context: Context, candidate: Bundle) -> tuple[Columns, Blocks] | None:
+    """The newest logged rows, where the store has enough of them, with all that the candidate takes."""
+    from pipeline.monitoring.recent import newest
+
+    if not (context.root / paths.PARAMS).is_file() or not _is_of_model(context, candidate):
+        return None
+    frame = newest(context, candidate.signature.names)
+    if frame is None or len(frame) < REPLAYED:
+        return None
+    return columns_of(frame, candidate.signature.names), frame["day"].astype(str).to_numpy()
 
 
 def replayed(candidate: Bundle) -> Columns:

@@ -155,6 +155,27 @@ def test_production_is_held_to_the_held_out_rows_and_staging_to_its_replay(conte
     assert expectations.expect(context, "staging", path, path).rows == expectations.REPLAYED
 
 
+def log(context: Context, path: Path, count: int) -> None:
+    """So many predictions of a day, kept in the store."""
+    from pipeline.monitoring.store import open_store
+
+    row = {one.name: one.example for one in bundle.load(path).signature.inputs}
+    said = {"model": context.model.card.name, "version": "a" * 64, "features": row, "score": 0.5, "latency": 0.001}
+    lines = ({"time": "2013-04-02T10:00:00Z", "id": f"row {number}", "request": "r", **said} for number in range(count))
+    open_store(context).add_predictions(json.dumps(line).encode() for line in lines)
+
+
+@pytest.mark.parametrize(("logged", "rows"), [(5001, 5001), (4999, 7)])
+def test_production_is_held_to_the_newest_logged_rows_where_there_are_enough(
+    context: Context, tmp_path: Path, logged: int, rows: int
+) -> None:
+    path = flights(tmp_path, context)
+    write_held_out(context, path, 7)
+    log(context, path, logged)
+    assert expectations.expect(context, "production", path, path).rows == rows
+    assert expectations.expect(context, "staging", path, path).rows == expectations.REPLAYED
+
+
 def test_production_is_held_to_the_replay_where_the_rows_are_not_here(context: Context, tmp_path: Path) -> None:
     """A rollback in a fresh clone needs no training data."""
     path = flights(tmp_path, context)

@@ -1,0 +1,270 @@
+"""Two models on the same logged rows: a challenger scores what production answered, before any user meets it.
+
+Paired, with whole days resampled, under the very rules and statistics of the benchmark gate. Production's score is the
+one that was logged: what callers were given.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from model.contract import Floats, Model
+from pipeline.config import BenchmarkGate, Frozen
+from pipeline.frames import columns_of
+from pipeline.gates import benchmark, statistics
+from pipeline.monitoring.observation import Period
+from pipeline.monitoring.recent import as_pandas
+from pipeline.text import number
+from pipeline.verdict import Decision, GateResult
+from serving.bundle import Bundle
+from serving.signature import encode
+
+DAYS = 28
+_ID, _DAY, _VERSION, _SCORE, _LABEL = "id", "day", "version", "score", "label"
+
+
+class ShadowError(ValueError):
+    """Rows that nothing can be compared on. Names what is missing."""
+
+
+class Shadow(Frozen):
+    """What the comparison found. `gate` has loss, slices and power as the benchmark gate words them.
+
+    `distance` is Kolmogorov-Smirnov's between both models' scores; `flips` the share of decisions that differ, None
+    where the model decides nothing; `drifted` the largest difference between a logged score and production's own bundle
+    asked again, None where that is not at hand.
+    """
+
+    format: Literal[1] = 1
+    challenger: str
+    production: str
+    window: Period
+    gate: GateResult
+    distance: float
+    flips: float | None
+    drifted: float | None = None
+
+    @property
+    def decision(self) -> Decision:
+        """Pass: better by the margin for certain. Fail: such a gain is excluded, or a slice is harmed."""
+        return self.gate.decision
+
+    @property
+    def exit_code(self) -> int:
+        """What `flightline shadow` exits with."""
+        return self.decision.exit_code
+
+
+@dataclass(frozen=True)
+class Logged:
+    """Logged rows with a label, of one version of production: columns of the schema, label, day and logged score."""
+
+    frame: pd.DataFrame
+    version: str
+
+    @property
+    def window(self) -> Period:
+        """The days that they are from."""
+        days = sorted({_as_day(one) for one in self.frame[_DAY]})
+        rows = len(self.frame)
+        return Period(first=days[0], last=days[-1], days=len(days), rows=rows, labelled=rows)
+
+
+def logged(frame: pd.DataFrame, version: str, label: str, after: date | None) -> Logged:
+    """The labelled rows of that version, later than a day. Raises ShadowError where there are none.
+
+    `frame` has the store's columns: id, day, version, score, label, and one for each feature.
+    """
+    kept = frame[(frame[_VERSION] == version) & frame[_LABEL].notna()]
+    if after is not None:
+        kept = kept[[_as_day(one) > after for one in kept[_DAY]]]
+    if kept.empty:
+        since = f" after {after}" if after else ""
+        raise ShadowError(f"the log has no labelled row of bundle {version[:12]}{since}; labels may come later")
+    return Logged(kept.rename(columns={_LABEL: label}), version)
+
+
+def trained_until(metrics: Mapping[str, Any]) -> date | None:
+    """The last day that a bundle was trained on, by its own word; None where it was not split by time."""
+    rule = metrics.get("split", {})
+    return date.fromisoformat(str(rule["trained_until"])[:10]) if rule.get("kind") == "time" else None
+
+
+def compare(
+    model: Model, rows: Logged, challenger: Bundle, limits: BenchmarkGate, production: Bundle | None = None
+) -> Shadow:
+    """Score the rows with the challenger and hold its loss against the logged scores'. Pure but for the models."""
+    scores, said = _scores(challenger, rows.frame), rows.frame[_SCORE].to_numpy(np.float64)
+    comparison = benchmark.Comparison(
+        candidate_loss=model.loss(rows.frame, scores),
+        reference_loss=model.loss(rows.frame, said),
+        candidate_scores=scores,
+        labels=rows.frame[model.schema.label].to_numpy(np.float64),
+        blocks=rows.frame[_DAY].astype(str).to_numpy(),
+        task=model.card.task,
+        reference_name="production",
+        reference_scores=said,
+        slices=model.slices(rows.frame),
+    )
+    return Shadow(
+        challenger=challenger.version,
+        production=rows.version,
+        window=rows.window,
+        gate=benchmark.judge(comparison, "gain", limits),
+        distance=statistics.ks_distance(scores, said),
+        flips=_flips(model.card.threshold, scores, said),
+        drifted=None if production is None else float(np.abs(_scores(production, rows.frame) - said).max()),
+    )
+
+
+def _scores(bundle: Bundle, frame: pd.DataFrame) -> Floats:
+    columns = columns_of(frame, bundle.signature.names)
+    return bundle.score(encode(bundle.signature, columns)).astype(np.float64)
+
+
+def _flips(threshold: float | None, one: Floats, other: Floats) -> float | None:
+    return None if threshold is None else float(((one >= threshold) != (other >= threshold)).mean())
+
+
+def markdown(shadow: Shadow) -> str:
+    """For a pull request: the finding, then loss, slices and power in a table."""
+    from pipeline.text import markdown as escaped
+
+    window = shadow.window
+    lines = [
+        f"**{shadow.decision.capitalize()}:** {escaped(shadow.gate.reason)}.",
+        "",
+        f"{window.labelled:,} logged rows of {window.days} days ({window.first} to {window.last}); production's scores "
+        "are those that callers were given.",
+        "",
+        "| Figure | Found |",
+        "| --- | --- |",
+        *(f"| {escaped(name)} | {escaped(said)} |" for name, said in _figures(shadow)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _figures(shadow: Shadow) -> Iterator[tuple[str, str]]:
+    for check in shadow.gate.checks:
+        yield check.name, check.reason
+    yield "distance of the scores (KS)", number(shadow.distance)
+    if shadow.flips is not None:
+        yield "decisions that differ", f"{100 * shadow.flips:.2f} %"
+    if shadow.drifted is not None:
+        yield "logged score against production's bundle asked again", number(shadow.drifted)
+
+
+def _as_day(value: Any) -> date:
+    return value if type(value) is date else pd.Timestamp(value).date()
+
+
+def from_store(context: Any, challenger: Path, version: str, limits: BenchmarkGate, last: date | None = None) -> Shadow:
+    """The comparison on the newest labelled days of the store, at most DAYS of them. Raises ShadowError."""
+    import json
+
+    from pipeline.monitoring.store import open_store
+    from serving import bundle
+
+    opened = bundle.load(challenger)
+    metrics = json.loads((challenger / "metrics.json").read_text())
+    store = open_store(context)
+    days = _labelled_days(store.days(), version, last)
+    if not days:
+        raise ShadowError(
+            f"the store has no labelled day of bundle {version[:12]}; `flightline labels add` brings them"
+        )
+    frame = as_pandas(store.joined(days[0], days[-1]).collect())
+    rows = logged(frame, version, context.model.schema.label, trained_until(metrics))
+    return compare(context.model, rows, opened, limits)
+
+
+def _labelled_days(counts: Any, version: str, last: date | None) -> list[date]:
+    """The newest days on which that version has labelled rows, up to `last`."""
+    found = [row["day"] for row in counts.iter_rows(named=True) if row["version"] == version and row["labelled"]]
+    return sorted(day for day in found if last is None or day <= last)[-DAYS:]
+
+
+class Rescored(Frozen):
+    """A sample of logged requests, asked of their bundle again. `largest` is the largest difference of a score."""
+
+    version: str
+    seen: int
+    checked: int
+    largest: float
+    worst: str
+    allowed: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether every score is the bundle's own."""
+        return self.checked > 0 and self.largest <= self.allowed
+
+    @property
+    def exit_code(self) -> int:
+        """0 it holds, 1 it does not, 2 there was nothing to check."""
+        return 2 if not self.checked else int(not self.holds)
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        if not self.checked:
+            return f"none of {self.seen:,} logged rows is of bundle {self.version[:12]}"
+        what = "every score is its own" if self.holds else f"row {self.worst} has another score than it gives"
+        return (
+            f"bundle {self.version[:12]}: {what}; {self.checked:,} of {self.seen:,} logged rows asked again, largest "
+            f"difference {self.largest:.2g}, allowed {self.allowed:g}"
+        )
+
+
+def rescore(bundle: Bundle, lines: Iterable[bytes], sample: int, allowed: float, seed: int = 0) -> Rescored:
+    """Ask the bundle again about a sample of the log lines that name its version; lines of others are passed over.
+
+    The sample is drawn over all lines (reservoir, seeded), so that it does not matter when traffic was how much.
+    """
+    kept, seen = _sampled(_rows(lines, bundle.version), sample, np.random.default_rng(seed))
+    if not kept:
+        return Rescored(version=bundle.version, seen=seen, checked=0, largest=0, worst="", allowed=allowed)
+    columns = {name: [row["features"].get(name) for row in kept] for name in bundle.signature.names}
+    scores = bundle.score(encode(bundle.signature, columns)).astype(np.float64)
+    apart = np.abs(scores - np.array([row[_SCORE] for row in kept], np.float64))
+    at = int(apart.argmax())
+    worst = str(kept[at].get(_ID) or kept[at].get("request"))
+    return Rescored(
+        version=bundle.version, seen=seen, checked=len(kept), largest=float(apart[at]), worst=worst, allowed=allowed
+    )
+
+
+def _rows(lines: Iterable[bytes], version: str) -> Iterator[dict[str, Any] | None]:
+    """Each line that is a prediction: its row, or None where it is of another version."""
+    import msgspec
+
+    for line in lines:
+        try:
+            row = msgspec.json.decode(line)
+        except msgspec.DecodeError:
+            continue
+        if isinstance(row, dict) and isinstance(row.get("features"), dict) and _SCORE in row:
+            yield row if row.get(_VERSION) == version else None
+
+
+def _sampled(
+    rows: Iterable[dict[str, Any] | None], most: int, random: np.random.Generator
+) -> tuple[list[dict[str, Any]], int]:
+    """Up to `most` rows, each as likely as any other, and how many lines there were."""
+    kept: list[dict[str, Any]] = []
+    seen = ours = 0
+    for row in rows:
+        seen += 1
+        if row is None:
+            continue
+        ours += 1
+        if len(kept) < most:
+            kept.append(row)
+        elif (at := int(random.integers(0, ours))) < most:
+            kept[at] = row
+    return kept, seen

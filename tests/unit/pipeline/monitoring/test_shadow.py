@@ -1,0 +1,139 @@
+"""A challenger on logged rows: paired by day, on days that it never trained on; and whether the log tells the truth."""
+
+import json
+from collections.abc import Mapping
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from model.contract import Card, Floats, Schema
+from pipeline.config import BenchmarkGate
+from pipeline.monitoring import shadow
+from pipeline.monitoring.shadow import ShadowError, compare, logged, rescore
+from pipeline.verdict import Decision
+from serving import bundle
+from serving.bundle import Bundle
+from serving.signature import encode
+from tests import bundles
+
+LIMITS = BenchmarkGate(resamples=400, min_slice_rows=100)
+FIRST = date(2013, 4, 1)
+VERSION = "a" * 64
+
+
+class Toy:
+    """Of a model, what a comparison asks for."""
+
+    card = Card(name="toy", title="Toy", task="classification", description="", output="", threshold=0.5)
+    schema = Schema(columns=(), key=("id",), label="late", block="day")
+
+    def loss(self, frame: pd.DataFrame, scores: Floats) -> Floats:
+        loss: Floats = (frame["late"].to_numpy() - scores) ** 2
+        return loss
+
+    def slices(self, frame: pd.DataFrame) -> Mapping[str, Any]:
+        return {"origin": frame["origin"]}
+
+
+@pytest.fixture(scope="module")
+def challenger(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    folder = tmp_path_factory.mktemp("challenger") / "bundle"
+    bundles.write(folder, model=bundles.graph(bundles.SIGNATURE, [0.1, 0, 0, 0], -5.0))
+    return bundle.load(folder)
+
+
+def rows(opened: Bundle, days: int = 28, each: int = 60, told: float = 1.0) -> pd.DataFrame:
+    """What the store has: labels follow the challenger's scores by `told`, and chance for the rest."""
+    random, count = np.random.default_rng(5), days * each
+    frame = pd.DataFrame(
+        {
+            "id": [f"row {number}" for number in range(count)],
+            "day": [FIRST + timedelta(days=number // each) for number in range(count)],
+            "version": VERSION,
+            "temp": random.uniform(20, 90, count).round(1),
+            "seats": 100.0,
+            "origin": random.choice(["EWR", "JFK", "LGA"], count),
+            "dest": "ORD",
+        }
+    )
+    chance = told * scores(opened, frame) + (1 - told) * 0.5
+    return frame.assign(score=0.5, label=(random.uniform(size=count) < chance).astype(float))
+
+
+def scores(opened: Bundle, frame: pd.DataFrame) -> Any:
+    return opened.score(encode(opened.signature, {name: frame[name].to_numpy() for name in opened.signature.names}))
+
+
+def test_better_challenger_is_found_and_a_useless_one_is_not(challenger: Bundle) -> None:
+    better = compare(Toy(), logged(rows(challenger), VERSION, "late", None), challenger, LIMITS)  # type: ignore[arg-type]
+    assert (better.decision, better.exit_code) == (Decision.PASS, 0)
+    useless = rows(challenger, told=0.0)
+    found = compare(Toy(), logged(useless, VERSION, "late", None), challenger, LIMITS)  # type: ignore[arg-type]
+    assert found.decision is Decision.FAIL
+
+
+def test_report_says_days_slices_and_power(challenger: Bundle) -> None:
+    found = compare(Toy(), logged(rows(challenger), VERSION, "late", None), challenger, LIMITS)  # type: ignore[arg-type]
+    text = shadow.markdown(found)
+    assert "28 days (2013-04-01 to 2013-04-28)" in text
+    for said in ("half-width", "smallest detectable difference", "slices", "decisions that differ"):
+        assert said in text
+
+
+def test_few_days_cannot_tell(challenger: Bundle) -> None:
+    found = compare(Toy(), logged(rows(challenger, days=9), VERSION, "late", None), challenger, LIMITS)  # type: ignore[arg-type]
+    assert (found.decision, found.exit_code) == (Decision.INCONCLUSIVE, 2)
+
+
+def test_days_that_the_challenger_trained_on_are_left_out(challenger: Bundle) -> None:
+    until = shadow.trained_until({"split": {"kind": "time", "trained_until": "2013-04-07"}})
+    kept = logged(rows(challenger), VERSION, "late", until)
+    assert kept.window.first == date(2013, 4, 8)
+
+
+def test_rows_without_label_or_of_another_version_are_left_out(challenger: Bundle) -> None:
+    frame = rows(challenger, days=2)
+    frame.loc[:59, "label"] = np.nan
+    frame.loc[60:69, "version"] = "b" * 64
+    assert len(logged(frame, VERSION, "late", None).frame) == 50
+    with pytest.raises(ShadowError, match="no labelled row of bundle cccc"):
+        logged(frame, "c" * 64, "late", None)
+
+
+def line(opened: Bundle, row: dict[str, Any], score: float, version: str = "") -> bytes:
+    said = {"time": "2013-04-01T00:00:00Z", "id": row["id"], "model": "toy", "version": version or opened.version}
+    features = {name: row[name] for name in opened.signature.names}
+    return json.dumps({**said, "features": features, "score": score, "latency": 0.001}).encode()
+
+
+def log(opened: Bundle, wrong: float = 0.0) -> list[bytes]:
+    frame = rows(opened, days=1)
+    said = scores(opened, frame)
+    lines = [line(opened, row, float(said[at])) for at, row in enumerate(frame.to_dict("records"))]
+    return [*lines[:30], line(opened, frame.to_dict("records")[30], float(said[30]) + wrong), *lines[31:]]
+
+
+def test_scores_of_the_log_are_the_bundles_own(challenger: Bundle) -> None:
+    found = rescore(challenger, log(challenger), 1000, 1e-5)
+    assert (found.seen, found.checked, found.holds, found.exit_code) == (60, 60, True, 0)
+
+
+def test_score_that_the_bundle_does_not_give_is_named(challenger: Bundle) -> None:
+    found = rescore(challenger, log(challenger, wrong=2e-5), 1000, 1e-5)
+    assert (found.exit_code, found.worst) == (1, "row 30")
+    assert "row row 30 has another score" in found.text
+
+
+def test_sample_is_bounded_and_the_same_each_time(challenger: Bundle) -> None:
+    first, again = (rescore(challenger, log(challenger, wrong=1.0), 10, 1e-5) for _ in range(2))
+    assert (first.checked, first) == (10, again)
+
+
+def test_log_of_other_versions_answers_nothing(challenger: Bundle, tmp_path: Path) -> None:
+    row = rows(challenger, days=1).to_dict("records")[0]
+    found = rescore(challenger, [line(challenger, row, 0.5, "b" * 64), b"not json", b"{}"], 10, 1e-5)
+    assert (found.seen, found.exit_code) == (1, 2)
