@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 
 from pipeline.context import Context
 from pipeline.validate import (
+    alerts,
     analyses,
     digests,
     releases,
@@ -43,8 +44,9 @@ def validate(context: Context, say: Callable[[str], None]) -> tuple[Result, ...]
         formed = schemas.check(root, documents, scratch / "schemas")
         named = digests.check(root, documents)
         judged = analyses.check(documents)
+        acted_on = alerts.check(root, documents)
         later = (rerendered.result(), agreed.result(), linted.result())
-        return (rendered.result, retrains.result, formed, judged, scanned.result(), named, *later)
+        return (rendered.result, retrains.result, formed, judged, acted_on, scanned.result(), named, *later)
 
 
 def secure(context: Context, say: Callable[[str], None], *, offline: bool = False) -> tuple[Result, ...]:

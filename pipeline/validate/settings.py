@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pipeline.config import ConfigError, Settings, Signing, read_yaml
 from pipeline.delivery.render import IMAGE
@@ -16,6 +17,7 @@ BASE = Path("k8s/base/kustomization.yaml")
 APPLICATIONS = Path("argocd/applications.yaml")
 OVERLAYS = Path("k8s/overlays")
 ADMISSION = Path("k8s/admission")
+RUNBOOKS = Path("docs/runbooks")
 BINDING, SIGNATURES = ADMISSION / "binding.yaml", ADMISSION / "policy-controller/clusterimagepolicy.yaml"
 TRAINING = Path("k8s/retraining/image/kustomization.yaml")
 TRAINED_BY = Path("k8s/retraining/base/settings.yaml")
@@ -127,6 +129,16 @@ def _repository(settings: Settings, place: Place) -> str | None:
     return settings.repository if place.keys[-1:] in (("repoURL",), ("sourceRepos",)) else None
 
 
+def _runbook(settings: Settings, place: Place) -> str | None:
+    return page(settings, f"{RUNBOOKS}/{Path(place.value).name}") if place.keys[-1:] == ("runbook_url",) else None
+
+
+def page(settings: Settings, path: str) -> str:
+    """Where people read a file of the branch: as GitHub has it where the host says so, else as Gitea and Forgejo do."""
+    kind = "blob" if "github" in (urlsplit(settings.repository).hostname or "") else "src/branch"
+    return f"{settings.repository.removesuffix('.git')}/{kind}/{settings.branch}/{path}"
+
+
 def _branch(settings: Settings, place: Place) -> str | None:
     return settings.branch if place.keys[-1:] == ("targetRevision",) else None
 
@@ -164,6 +176,7 @@ def _object(settings: Settings, place: Place) -> str | None:
 
 RULES: tuple[tuple[str, Expected], ...] = (
     ("repository", _repository),
+    ("repository", _runbook),
     ("branch", _branch),
     ("name", _label),
     ("name", _namespace),

@@ -176,6 +176,8 @@ def test_the_objectives_are_the_whole_expression_of_their_recording_rules() -> N
     assert {one["record"]: float(one["expr"]) for one in group["rules"]} == {
         "flightline:slo_p95_seconds": SLO.p95_seconds,
         "flightline:slo_error_ratio": SLO.error_ratio,
+        "flightline:slo_memory_bytes": SLO.memory_bytes,
+        "flightline:slo_slow_ratio": 0.05,
     }
     assert {one["labels"]["namespace"] for one in group["rules"]} == {"flightline-staging"}
 
