@@ -5,22 +5,16 @@ The queries are those of `k8s/base/analysis.yaml`, without their minimum samples
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
-from urllib.parse import urlsplit
 
-import requests
-
-from pipeline.errors import UnavailableError
-from pipeline.registry import LOOPBACK
+from pipeline.prometheus import Points, Prometheus
 from pipeline.report.figures import Chart, Series
 from pipeline.verdict import Curve
 
 HASH = "rollouts_pod_template_hash"
 LONGEST, BEFORE = 6 * 3600, 120
-_POINTS, _TIMEOUT = 150, (3.0, 20.0)
+_POINTS = 150
 _ERRORS = (
     'sum(increase(flightline_errors_total{{{pods},reason=~"internal|draining|overloaded"}}[{window}]))'
     " / sum(increase(flightline_requests_total{{{pods}}}[{window}]))"
@@ -30,8 +24,6 @@ _SHARES = (
     "(sum by (le) (increase(flightline_score_bucket{{{pods}}}[{window}])) / on () group_left ()"
     " sum(increase(flightline_score_count{{{pods}}}[{window}])))"
 )
-
-Points = tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
@@ -54,35 +46,14 @@ class Span:
         return max(2, math.ceil((self.end - self.start) / _POINTS))
 
     @property
+    def asked(self) -> tuple[float, float, float]:
+        """Start, end and step, as Prometheus is asked."""
+        return self.start, self.end, self.step
+
+    @property
     def window(self) -> str:
         """How far each point looks back."""
         return f"{max(20, 4 * self.step)}s"
-
-
-@dataclass(frozen=True)
-class Prometheus:
-    """The server at an address. Every method raises UnavailableError."""
-
-    address: str
-
-    def range(self, query: str, span: Span) -> tuple[tuple[Mapping[str, str], Points], ...]:
-        """Every series of a query over a span, by its labels; what is no number is left out."""
-        asked: dict[str, str | float] = {"query": query, "start": span.start, "end": span.end, "step": span.step}
-        try:
-            answer = self._session.get(f"{self.address.rstrip('/')}/api/v1/query_range", params=asked, timeout=_TIMEOUT)
-            answer.raise_for_status()
-            found = answer.json()["data"]["result"]
-            return tuple((one["metric"], _points(one["values"])) for one in found)
-        except (requests.RequestException, ValueError, KeyError, TypeError) as error:
-            raise UnavailableError(
-                f"Prometheus gave no series ({type(error).__name__}); is its address right?"
-            ) from error
-
-    @cached_property
-    def _session(self) -> requests.Session:
-        session = requests.Session()
-        session.trust_env = not LOOPBACK.fullmatch(urlsplit(self.address).netloc)  # no proxy reaches this machine
-        return session
 
 
 def charts(prometheus: Prometheus, span: Span, canary: str = "", stable: str = "") -> tuple[Chart, ...]:
@@ -116,11 +87,11 @@ def sides(traffic: Mapping[str, Points], released: float) -> tuple[str, str]:
 
 def _traffic(prometheus: Prometheus, span: Span) -> dict[str, Points]:
     query = f'sum by ({HASH}) (increase(flightline_requests_total{{namespace="{span.namespace}"}}[{span.window}]))'
-    return {labels.get(HASH, ""): points for labels, points in prometheus.range(query, span) if labels.get(HASH)}
+    return {labels.get(HASH, ""): points for labels, points in prometheus.range(query, *span.asked) if labels.get(HASH)}
 
 
 def _one(prometheus: Prometheus, span: Span, query: str, pods: str) -> Points:
-    found = prometheus.range(_filled(query, span, pods), span)
+    found = prometheus.range(_filled(query, span, pods), *span.asked)
     return found[0][1] if found else ()
 
 
@@ -128,7 +99,7 @@ def _distance(prometheus: Prometheus, span: Span, both: Mapping[str, str]) -> di
     if not all(both.values()):
         return {}
     one, other = (_filled(_SHARES, span, pods) for pods in both.values())
-    found = prometheus.range(f"max(abs({one} - {other}))", span)
+    found = prometheus.range(f"max(abs({one} - {other}))", *span.asked)
     return {"canary": found[0][1]} if found else {}
 
 
@@ -151,13 +122,3 @@ def _chart(name: str, title: str, unit: str, found: Mapping[str, Points], span: 
 def _series(role: str, points: Points, released: float) -> Series:
     x = tuple((at - released) / 60 for at, _ in points)
     return Series(role, Curve(name=role, x=x, y=tuple(value for _, value in points)))
-
-
-def _points(values: Sequence[Any]) -> Points:
-    return tuple(_numbers(values))
-
-
-def _numbers(values: Sequence[Any]) -> Iterator[tuple[float, float]]:
-    for at, value in values:
-        if math.isfinite(float(value)):
-            yield float(at), float(value)

@@ -16,7 +16,7 @@ from pipeline.delivery import bodies, graphs, pulls
 from pipeline.delivery.bodies import Evidence, Picture, Told, released_in
 from pipeline.delivery.cluster import connect
 from pipeline.delivery.git import Repository
-from pipeline.delivery.graphs import Prometheus, Span
+from pipeline.delivery.graphs import Span
 from pipeline.delivery.history import folder, timeline
 from pipeline.delivery.models import DeliveryError, is_identity
 from pipeline.delivery.promote import Doubt, promote
@@ -30,6 +30,7 @@ from pipeline.delivery.witness import Event, Witness, ask, look
 from pipeline.delivery.words import SHORT
 from pipeline.errors import UnavailableError
 from pipeline.forge import Pull
+from pipeline.prometheus import Prometheus
 from pipeline.text import said
 
 PROMETHEUS = "FLIGHTLINE_PROMETHEUS"

@@ -2,9 +2,9 @@
 
 import pytest
 
-from pipeline.delivery import graphs
-from pipeline.delivery.graphs import Prometheus, Span, charts, sides
+from pipeline.delivery.graphs import Span, charts, sides
 from pipeline.errors import UnavailableError
+from pipeline.prometheus import Points, Prometheus
 from tests.prometheus import CANARY, STABLE, playing
 
 BEFORE, AFTER = ((0.0, 5.0), (10.0, 5.0)), ((100.0, 5.0), (110.0, 5.0))
@@ -22,7 +22,7 @@ BEFORE, AFTER = ((0.0, 5.0), (10.0, 5.0)), ((100.0, 5.0), (110.0, 5.0))
     ],
 )
 def test_the_canary_is_what_first_answered_after_the_release(
-    traffic: dict[str, graphs.Points], expected: tuple[str, str]
+    traffic: dict[str, Points], expected: tuple[str, str]
 ) -> None:
     assert sides(traffic, released=50.0) == expected
 
