@@ -20,6 +20,7 @@ from typer.exceptions import TyperException
 from pipeline import cli_demo, cli_monitoring, cli_push, cli_retrain, cli_shadow, cli_supply, cli_validate
 from pipeline.cli_ci import ci
 from pipeline.cli_cluster import cluster
+from pipeline.cli_dashboards import dashboards
 from pipeline.cli_delivery import check, delivery
 from pipeline.cli_forge import forge
 from pipeline.cli_image import image
@@ -44,6 +45,7 @@ app.add_typer(image, name="image")
 app.add_typer(delivery)
 app.add_typer(rollout)
 app.add_typer(review)
+app.add_typer(dashboards)
 app.add_typer(check, name="check")
 app.add_typer(cluster, name="cluster")
 app.add_typer(ci, name="ci")

@@ -19,7 +19,7 @@ NEEDED = ("tuning",)
 CHOICES = (
     ("replicas", "hpa"),
     (None, "staging-traffic"),
-    (None, "prometheus-operator"),
+    (None, "prometheus-operator", "grafana"),
     (None, "traefik", "gateway-api"),
 )
 
