@@ -31,6 +31,7 @@ PACKAGES = {
     "/usr/lib/cni/bridge": "containernetworking-plugins",
     "git": "git",
     "prometheus": "prometheus",
+    "prometheus-alertmanager": "prometheus-alertmanager",
     "redis-server": "redis-server",
 }
 

@@ -25,8 +25,8 @@ from pipeline.lock import exclusive
 # What is installed once Kubernetes runs, in this order: each has `install(state)` and `components(state)`.
 EXTENSIONS = ("gitserver", "prometheus", "rollouts", "argocd")
 TOOLS = ("kubernetes",)
-# Known to the supervisor like all others, and started by `flightline forge up` alone.
-OPTIONAL = ("gitea", "store")
+# Known to the supervisor like all others, and started by `flightline forge up`, or by who wants to hear of alerts.
+OPTIONAL = ("gitea", "store", "alertmanager")
 EXTENSION_TOOLS = ("metrics-server", "argo-rollouts", "argo-cd")
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0

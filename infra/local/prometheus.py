@@ -2,10 +2,14 @@
 
 The distribution's package is built without discovery by the Kubernetes API, hence the file. Inside the cluster it is
 the Service `prometheus` in namespace `monitoring`, as it would be where the operator runs it.
+There is no operator: `load` gives it the rules of a PrometheusRule.
 """
 
+import urllib.request
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from string import Template
+from typing import Any
 
 import yaml
 
@@ -14,6 +18,9 @@ from infra.local.components import MANIFESTS, NODE_ADDRESS, Component, Kubectl, 
 PORT = 9090
 INTERVAL = "2s"
 RETENTION = "6h"
+ALERTMANAGER, ROLLOUTS, KUBELET = "127.0.0.1:9093", "127.0.0.1:8090", "127.0.0.1:10250"
+# Of the kubelet's many series, what the dashboards draw.
+CONTAINERS = "container_(cpu_usage_seconds_total|memory_working_set_bytes|spec_memory_limit_bytes)"
 
 
 def targets(state: State) -> Path:
@@ -32,7 +39,7 @@ def install(state: State) -> None:
 
 def prepare(state: State) -> None:
     """Write what the server reads at its start."""
-    for path in (targets(state), _file(state)):
+    for path in (targets(state), _file(state), rules(state) / "any"):
         path.parent.mkdir(parents=True, exist_ok=True)
     _file(state).write_text(configuration(state))
 
@@ -45,15 +52,71 @@ def components(state: State) -> tuple[Component, ...]:
         f"--storage.tsdb.path={state.data / 'prometheus' / 'tsdb'}",
         f"--storage.tsdb.retention.time={RETENTION}",
         f"--web.listen-address=0.0.0.0:{PORT}",
+        "--web.enable-lifecycle",
     )
     return (Component("prometheus", command, ready=answers(f"http://127.0.0.1:{PORT}/-/ready")),)
 
 
+def rules(state: State) -> Path:
+    """The folder of the files of rules."""
+    return state.data / "prometheus" / "rules"
+
+
+def load(state: State, objects: Iterable[Mapping[str, Any]]) -> tuple[Path, ...]:
+    """Have the server take the rules of every PrometheusRule among these objects, as the operator would.
+
+    Those of other namespaces stay. Returns the files. Raises OSError where the server is not up or refuses them.
+    """
+    written = []
+    for one in objects:
+        if one["kind"] == "PrometheusRule":
+            path = rules(state) / f"{one['metadata'].get('namespace', 'default')}-{one['metadata']['name']}.yaml"
+            path.write_text(yaml.safe_dump({"groups": one["spec"]["groups"]}, sort_keys=False))
+            written.append(path)
+    reload = urllib.request.Request(f"http://127.0.0.1:{PORT}/-/reload", method="POST")
+    with urllib.request.urlopen(reload, timeout=10):  # noqa: S310 - a constant address
+        return tuple(written)
+
+
 def configuration(state: State) -> str:
-    """prometheus.yaml: one job, whose targets come from a file."""
-    job = {"job_name": "pods", "file_sd_configs": [{"files": [str(targets(state))], "refresh_interval": "1s"}]}
+    """prometheus.yaml: the pods, whose targets come from a file, Argo Rollouts, the kubelet's containers; rules."""
     times = {"scrape_interval": INTERVAL, "scrape_timeout": INTERVAL, "evaluation_interval": INTERVAL}
-    return yaml.safe_dump({"global": times, "scrape_configs": [job]}, sort_keys=False)
+    document = {
+        "global": times,
+        "rule_files": [str(rules(state) / "*.yaml")],
+        "alerting": {"alertmanagers": [{"static_configs": [{"targets": [ALERTMANAGER]}]}]},
+        "scrape_configs": [_pods(state), _rollouts(), _kubelet(state)],
+    }
+    return yaml.safe_dump(document, sort_keys=False)
+
+
+def _pods(state: State) -> dict[str, Any]:
+    return {"job_name": "pods", "file_sd_configs": [{"files": [str(targets(state))], "refresh_interval": "1s"}]}
+
+
+def _rollouts() -> dict[str, Any]:
+    """The controller's own labels say which namespace it speaks of."""
+    return {"job_name": "rollouts", "honor_labels": True, "static_configs": [{"targets": [ROLLOUTS]}]}
+
+
+def _kubelet(state: State) -> dict[str, Any]:
+    """As the API server, whose certificate the kubelet knows."""
+    own = state.certificates
+    return {
+        "job_name": "kubelet",
+        "scheme": "https",
+        "metrics_path": "/metrics/cadvisor",
+        "scrape_interval": "10s",
+        "scrape_timeout": "5s",
+        "honor_labels": True,
+        "tls_config": {
+            "ca_file": str(own / "ca.crt"),
+            "cert_file": str(own / "apiserver-kubelet-client.crt"),
+            "key_file": str(own / "apiserver-kubelet-client.key"),
+        },
+        "static_configs": [{"targets": [KUBELET]}],
+        "metric_relabel_configs": [{"source_labels": ["__name__"], "regex": CONTAINERS, "action": "keep"}],
+    }
 
 
 def manifests() -> str:

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import subprocess
 import threading
@@ -16,6 +17,7 @@ import yaml
 from infra.local import prometheus
 from infra.local.components import NODE_ADDRESS, State
 from pipeline.gates.load_server import free_port
+from tests.e2e.dashboards import queries
 
 needs_prometheus = pytest.mark.skipif(
     shutil.which("prometheus") is None, reason="Debian's package prometheus is not here"
@@ -72,6 +74,39 @@ def test_pods_of_the_file_are_scraped_with_their_labels(
             process.terminate()
     assert {key: found[0]["metric"][key] for key in labels} == labels
     assert found[0]["value"][1] == "7"
+
+
+@needs_prometheus
+def test_rules_are_taken_by_a_running_server_and_those_of_other_namespaces_stay(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prometheus, "PORT", free_port())
+    prometheus.prepare(state)
+    (component,) = prometheus.components(state)
+    with subprocess.Popen(component.command, stderr=subprocess.DEVNULL) as process:
+        try:
+            until(component.ready or (lambda: True))
+            for namespace in ("flightline-staging", "flightline-production"):
+                prometheus.load(state, [rule(namespace), {"kind": "Service", "metadata": {"name": "other"}}])
+            found = until(lambda: len(series := query("flightline:test")) > 1 and series)
+        finally:
+            process.terminate()
+    assert {one["metric"]["namespace"] for one in found} == {"flightline-staging", "flightline-production"}
+
+
+def rule(namespace: str) -> dict[str, Any]:
+    record = {"record": "flightline:test", "expr": "vector(1)", "labels": {"namespace": namespace}}
+    metadata = {"name": "flightline", "namespace": namespace}
+    return {"kind": "PrometheusRule", "metadata": metadata, "spec": {"groups": [{"name": "one", "rules": [record]}]}}
+
+
+def test_argo_rollouts_and_the_kubelet_are_scraped_as_the_dashboards_need_them(state: State) -> None:
+    jobs = {one["job_name"]: one for one in yaml.safe_load(prometheus.configuration(state))["scrape_configs"]}
+    assert set(jobs) == {"pods", "rollouts", "kubelet"}
+    kept = jobs["kubelet"]["metric_relabel_configs"][0]["regex"]
+    asked = {name for one in queries() for name in re.findall(r"\bcontainer_\w+(?={)", one.expr)}
+    assert asked
+    assert all(re.fullmatch(kept, name) for name in asked)
 
 
 def query(text: str) -> Any:

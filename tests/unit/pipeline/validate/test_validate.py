@@ -13,6 +13,7 @@ from tests.unit.pipeline.validate.conftest import LEFT_OUT, PROJECT
 from tests.unit.pipeline.validate.test_security import needs_checkov
 
 FAULTS = {
+    "alerts": ("k8s/base/slo.yaml", 'p95_seconds: "0.050"', 'p95_seconds: "0.030"'),
     "analyses": ("k8s/overlays/production/analysis.yaml", 'good-in-a-row: "5"', 'good-in-a-row: "0"'),
     "renders": ("k8s/overlays/production/kustomization.yaml", "components/hpa", "components/absent"),
     "retraining": ("k8s/retraining/job/cronjob.yaml", "concurrencyPolicy: Forbid", "concurrencyPolicy: Allow"),
@@ -55,9 +56,10 @@ def test_each_fault_is_refused_by_the_check_it_belongs_to(tmp_path: Path, monkey
     assert {one.partition("/")[0] for one in failures["schemas"]} == {"k8s", "argocd"}
     assert any("Rollout flightline: CKV_K8S_22" in one for one in failures["security"])
     assert all("AnalysisTemplate flightline-promotion" in one for one in failures["analyses"])
+    assert all("p95_seconds" in one for one in failures["alerts"])
     assert all("python:3.12" in one for one in failures["digests"])
     assert all("argocd/applications.yaml" in one for one in failures["settings"])
     assert all(".github/workflows/deliver.yml" in one for one in failures["workflows"])
     assert all("k8s/releases/staging" in one for one in failures["releases"])
     assert all(failures.values())
-    assert done.stderr.count("FAIL ") == 8
+    assert done.stderr.count("FAIL ") == 9
