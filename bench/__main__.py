@@ -1,7 +1,8 @@
 """`python -m bench [PART]`: measure, print the table, write it as JSON; 1 if a goal is missed.
 
 Without a part, serving and gates, to build/bench.json. `pipeline` runs `make run` in a fresh clone, `monitoring` looks
-at a million logged rows; both take minutes and write a file of their own, build/bench-pipeline.json say.
+at a million logged rows, `labels` keeps, labels and joins ten million; each takes minutes and writes a file of its own,
+build/bench-pipeline.json say.
 """
 
 import sys
@@ -11,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from bench import figures, gates, monitoring, pipeline, serving
+from bench import figures, gates, labels, monitoring, pipeline, serving
 from bench.figures import Figure
 from bench.serving import Peers
 from bench.wrk import BenchError
@@ -26,9 +27,10 @@ class Part(StrEnum):
     GATES = "gates"
     PIPELINE = "pipeline"
     MONITORING = "monitoring"
+    LABELS = "labels"
 
 
-_BY_THEMSELVES = (Part.PIPELINE, Part.MONITORING)
+_BY_THEMSELVES = (Part.PIPELINE, Part.MONITORING, Part.LABELS)
 
 
 def main(
@@ -38,10 +40,14 @@ def main(
     mlserver: Annotated[Path, typer.Option(help="MLServer's Python")] = serving.MLSERVER,
     rounds: Annotated[int, typer.Option(help="rounds of every server in turn", min=3)] = 7,
     seconds: Annotated[int, typer.Option(help="seconds of load per server and round", min=1)] = 3,
+    rows: Annotated[int, typer.Option(help="rows that are labelled and joined", min=1)] = labels.ROWS,
 ) -> None:
     """Measure the figures of docs/benchmarks.md on this machine."""
     try:
-        found = list(_measure(part, bundle, Peers(peers, mlserver), rounds, seconds))
+        if part is Part.LABELS:
+            found = labels.measure(rows, _say)
+        else:
+            found = list(_measure(part, bundle, Peers(peers, mlserver), rounds, seconds))
     except (BenchError, ServerError) as error:
         _say(str(error))
         raise typer.Exit(2) from error

@@ -170,6 +170,14 @@ TOOLS = (
         purpose="feeds the autoscaler of the local cluster",
     ),
     Tool(
+        name="versitygw",
+        module="github.com/versity/versitygw",
+        programs={"versitygw": "github.com/versity/versitygw/cmd/versitygw"},
+        stamps=("main.Version={version}",),
+        gigabytes=3,
+        purpose="an object store on this machine, for tests",
+    ),
+    Tool(
         name="gitea",
         module="code.gitea.io/gitea",
         programs={"gitea": "code.gitea.io/gitea"},
