@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from pipeline import cli_demo, cli_monitoring, cli_push, cli_retrain, cli_shadow, cli_supply, cli_validate
+from pipeline import cli_demo, cli_monitoring, cli_push, cli_retrain, cli_shadow, cli_sink, cli_supply, cli_validate
 from pipeline.cli_ci import ci
 from pipeline.cli_cluster import cluster
 from pipeline.cli_dashboards import dashboards
@@ -60,6 +60,7 @@ cli_demo.register(app)
 cli_monitoring.register(app)
 cli_retrain.register(app)
 cli_shadow.register(app)
+cli_sink.register(log)
 
 _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program instead of text for a person.")]
 
