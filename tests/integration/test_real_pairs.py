@@ -1,5 +1,6 @@
 """The gates on real pairs of models: the story that the flights of 2013 really tell."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -159,3 +160,21 @@ def test_labels_shuffled_in_training_are_stopped_by_the_benchmark(windows: dict[
     gate = windows["march"].params.gates
     (found,) = judge(evidence, gate, read_slo(PROJECT), "non-inferior", ("benchmark",), lambda _: None)
     assert found.decision is Decision.FAIL
+
+
+def test_batch_with_flipped_labels_of_one_large_carrier_is_stopped_by_the_slices(windows: dict[str, Context]) -> None:
+    """April's labels of United came flipped; May, which judges, is sound again, and the rest gains from the window."""
+    honest = beside(gather(windows["may"]), windows["march"])
+    poisoned = honest.train.copy()
+    at = (poisoned["carrier"] == "UA") & (poisoned["date"] >= "2013-04-01")
+    poisoned.loc[at, "late"] = 1 - poisoned.loc[at, "late"]
+    fitted = train.fit(honest.model, poisoned)
+    scores = honest.model.score(fitted, train.matrix(honest.model, honest.holdout))
+    candidate = Scorer(honest.candidate.bundle, honest.candidate.metrics, scores)
+    evidence = replace(honest, candidate=candidate, estimator_scores=scores)
+    gates_, slo = windows["may"].params.gates, read_slo(PROJECT)
+    results = judge(evidence, gates_, slo, "gain", ("data", "benchmark", "differential"), lambda _: None)
+    (slices,) = (check for check in results[1].checks if check.name == "slices")
+    assert slices.decision is Decision.FAIL
+    assert "carrier UA" in slices.reason
+    assert results[1].blocks
