@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from pipeline.monitoring import metrics
+from pipeline.monitoring.keeping import Keeping
 from serving.bundle import load
 from serving.metrics import Metrics
 from tests import bundles
@@ -50,3 +51,9 @@ def test_every_series_of_server_and_monitoring_is_in_the_docs(tmp_path: Path) ->
 def test_every_page_that_a_page_links_is_there(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+\.md)", path.read_text()):
         assert (path.parent / target).is_file(), target
+
+
+@pytest.mark.parametrize("field", Keeping.model_fields)
+def test_every_setting_of_the_store_is_explained_and_shown(field: str) -> None:
+    assert f"`{field}`" in (ROOT / "docs/labels.md").read_text()
+    assert field in yaml.safe_load((ROOT / "params.yaml").read_text())["monitoring"]
