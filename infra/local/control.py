@@ -56,12 +56,13 @@ def supervisor(state: State) -> int:
 def wait_until(state: State, names: Iterable[str], phases: tuple[str, ...], seconds: float) -> None:
     """Return once each component is in one of the phases. Raises ClusterError with the log's end where one died."""
     wanted, deadline = tuple(names), time.monotonic() + seconds
-    while left := [name for name, one in _of(state, wanted).items() if one["phase"] not in phases]:
-        if dead := [name for name in left if _of(state, [name])[name]["phase"] == "dead"]:
+    while left := {name: one for name, one in _of(state, wanted).items() if one["phase"] not in phases}:
+        if dead := [name for name, one in left.items() if one["phase"] == "dead"]:
             raise ClusterError(f"{dead[0]} ended; its log says:\n{log_end(state, dead[0])}")
         if time.monotonic() > deadline:
+            late = next(iter(left))
             raise ClusterError(
-                f"{left[0]} is not {phases[0]} after {seconds:.0f} s; its log says:\n{log_end(state, left[0])}"
+                f"{late} is not {phases[0]} after {seconds:.0f} s; its log says:\n{log_end(state, late)}"
             )
         time.sleep(_PAUSE)
 
