@@ -80,6 +80,10 @@ validate: $(VENV)/.dev $(VENV)-scan ## Render, check and compare every manifest,
 schemas: $(VENV)/.dev ## Write infra/schemas anew from the modules that infra/schemas/sources.yaml names; needs Go
 	flightline schemas
 
+.PHONY: dashboards
+dashboards: $(VENV)/.dev ## Write Grafana's dashboards anew, from pipeline/dashboards
+	flightline dashboards
+
 .PHONY: cluster-up
 cluster-up: $(VENV)/.dev ## Start a local Kubernetes with Argo CD, Rollouts, Prometheus, a registry and a git server
 	flightline cluster up
@@ -132,6 +136,10 @@ bench: $(VENV)/.dev $(VENV)-bench $(VENV)-bench-mlserver bundle ## Measure servi
 bench-pipeline: $(VENV)/.dev ## Measure `make run` of this commit in a fresh clone with empty caches, and again
 	python -m bench pipeline
 
+.PHONY: bench-labels
+bench-labels: $(VENV)/.dev ## Measure keeping, labelling and joining ten million logged rows, and the memory it takes
+	python -m bench labels
+
 .PHONY: lock
 lock: $(UV) ## Resolve requirements/*.in anew into hash-locked requirements/*.txt
 	infra/lock.sh
@@ -154,6 +162,10 @@ share: $(VENV)/.deliver ## Give DVC's default remote what it lacks; on main that
 .PHONY: security
 security: $(VENV)/.dev $(VENV)-scan ## Scan workflows, manifests, Dockerfile, secrets, dependencies; OFFLINE=1 leaves out what asks a database
 	flightline security $(if $(OFFLINE),--offline)
+
+.PHONY: retrain
+retrain: $(VENV)/.gate $(VENV)/.deliver $(VENV)/.monitor ## Try a newer window if production has decayed: on the cluster, or ENGINE=local
+	flightline retrain $(if $(ENGINE),--engine $(ENGINE))
 
 .PHONY: doctor
 doctor: ## Say what is missing on this machine and how to get it
