@@ -178,6 +178,14 @@ TOOLS = (
         purpose="an object store on this machine, for tests",
     ),
     Tool(
+        name="otel-collector",
+        module="go.opentelemetry.io/collector/otelcol",
+        programs={"otel-collector": "flightline.local/tools/otel-collector"},
+        stamps=("main.version={version}",),
+        gigabytes=2,
+        purpose="ships the prediction log",
+    ),
+    Tool(
         name="gitea",
         module="code.gitea.io/gitea",
         programs={"gitea": "code.gitea.io/gitea"},
