@@ -1,4 +1,4 @@
-"""Every overlay with every combination of components, rendered as a release renders it."""
+"""Every overlay with every combination of components, as a release renders it, and what is applied beside them."""
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +19,9 @@ from pipeline.validate.results import Result, said, several
 NAME = "renders"
 WORKERS = 4
 ALTERNATIVE = "flightline/one-of"
+OVERLAYS = "k8s/overlays"
+# Folders of k8s/ that an administrator applies, with components of their own.
+BESIDE = ("log-shipping",)
 _WITHOUT_NAMESPACE = frozenset({"Namespace", "ClusterRole", "ClusterRoleBinding", "AppProject"})
 
 
@@ -32,9 +35,46 @@ class Variant:
     @property
     def title(self) -> str:
         """`k8s/overlays/staging as it is`, `k8s/overlays/staging with hpa, traefik`."""
-        if self.components is None:
-            return f"k8s/overlays/{self.environment} as it is"
-        return f"k8s/overlays/{self.environment} with {', '.join(self.components) or 'no component'}"
+        return _title(f"{OVERLAYS}/{self.environment}", self.components)
+
+    def prepare(self, copy: Path, place: int, settings: Settings) -> Path:
+        """An overlay of its own beside the people's, and what a release lays over it; returns the latter's folder."""
+        mine = copy / "overlays" / f"{self.environment}.{place}"
+        shutil.copytree(copy / "overlays" / self.environment, mine)
+        if self.components is not None:
+            _use(mine / "kustomization.yaml", [f"../../components/{name}" for name in self.components])
+        values = releases.placeholders(settings.registry)
+        folder = copy / f"rendered.{place}"
+        folder.mkdir()
+        _write(folder / "kustomization.yaml", releases.kustomization(mine.name, values))
+        return folder
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A folder that is applied as it stands, with these of its own components; None keeps what it says itself."""
+
+    name: str
+    components: tuple[str, ...] | None
+
+    @property
+    def title(self) -> str:
+        """`k8s/log-shipping as it is`, `k8s/log-shipping with prometheus-operator`."""
+        return _title(f"k8s/{self.name}", self.components)
+
+    def prepare(self, copy: Path, place: int, settings: Settings) -> Path:  # noqa: ARG002 - no release is laid over it
+        """A copy of the folder with these components."""
+        mine = copy / f"{self.name}.{place}"
+        shutil.copytree(copy / self.name, mine)
+        if self.components is not None:
+            _use(mine / "kustomization.yaml", self.components)
+        return mine
+
+
+def _title(where: str, components: Sequence[str] | None) -> str:
+    if components is None:
+        return f"{where} as it is"
+    return f"{where} with {', '.join(components) or 'no component'}"
 
 
 @dataclass(frozen=True)
@@ -66,10 +106,10 @@ class Rendered:
 
 def render(root: Path, settings: Settings, scratch: Path) -> Rendered:
     """Render everything under `scratch`. Raises ConfigError, UnavailableError where there is no kustomize."""
-    found = variants(root, settings.environments)
+    found: tuple[Variant | Beside, ...] = (*variants(root, settings.environments), *beside(root))
     binary = tool("kustomize")
     shutil.copytree(root / "k8s", scratch / "k8s", ignore=shutil.ignore_patterns("releases"))
-    folders = [_prepare(scratch / "k8s", place, variant, settings) for place, variant in enumerate(found)]
+    folders = [variant.prepare(scratch / "k8s", place, settings) for place, variant in enumerate(found)]
     with ThreadPoolExecutor(WORKERS) as pool:
         built = list(pool.map(lambda folder: _build(binary, folder), folders))
     documents = tuple(_objects(found, built))
@@ -95,11 +135,23 @@ def variants(root: Path, environments: Sequence[str]) -> tuple[Variant, ...]:
 
     A component that every overlay has is part of each combination; of those with the same ALTERNATIVE, one at most is.
     """
-    used = [_components(root / "k8s/overlays" / environment) for environment in environments]
+    used = [_components(root / OVERLAYS / environment) for environment in environments]
     always = set.intersection(*map(set, used))
     groups = [group for group in alternatives(root) if not always & set(group)]
     chosen = [tuple(sorted({*always, *filter(None, names)})) for names in product(*([None, *one] for one in groups))]
     return tuple(Variant(environment, components) for environment in environments for components in (None, *chosen))
+
+
+def beside(root: Path) -> tuple[Beside, ...]:
+    """Each folder of BESIDE that is there as it is, and with each combination of the components in it."""
+    there = [name for name in BESIDE if (root / "k8s" / name / "kustomization.yaml").is_file()]
+    return tuple(Beside(name, components) for name in there for components in (None, *_chosen(root / "k8s" / name)))
+
+
+def _chosen(folder: Path) -> list[tuple[str, ...]]:
+    """Every choice of the components in a folder."""
+    parts = sorted(path.parent.name for path in folder.glob("*/kustomization.yaml"))
+    return [tuple(filter(None, names)) for names in product(*([None, one] for one in parts))]
 
 
 def alternatives(root: Path) -> list[list[str]]:
@@ -115,7 +167,7 @@ def _components(overlay: Path) -> list[str]:
     """The names of the components that an overlay uses. Raises ConfigError."""
     if not (overlay / "kustomization.yaml").is_file():
         raise ConfigError(
-            f"k8s/overlays/{overlay.name}: no kustomization.yaml, and [tool.flightline] in pyproject.toml lists the "
+            f"{OVERLAYS}/{overlay.name}: no kustomization.yaml, and [tool.flightline] in pyproject.toml lists the "
             f"environment; write it, or take the environment off the list"
         )
     return [Path(one).name for one in read_yaml(overlay / "kustomization.yaml").get("components", ())]
@@ -123,28 +175,14 @@ def _components(overlay: Path) -> list[str]:
 
 def _conflicts(root: Path, environments: Sequence[str]) -> Iterator[str]:
     for environment, group in product(environments, alternatives(root)):
-        used = [one for one in _components(root / "k8s/overlays" / environment) if one in group]
+        used = [one for one in _components(root / OVERLAYS / environment) if one in group]
         if len(used) > 1:
-            yield f"k8s/overlays/{environment}: uses {' and '.join(used)}, of which at most one can be; take one away"
-
-
-def _prepare(copy: Path, place: int, variant: Variant, settings: Settings) -> Path:
-    """An overlay of its own beside the people's, and what a release lays over it; returns the latter's folder."""
-    overlay = copy / "overlays" / variant.environment
-    mine = copy / "overlays" / f"{variant.environment}.{place}"
-    shutil.copytree(overlay, mine)
-    if variant.components is not None:
-        _use(mine / "kustomization.yaml", variant.components)
-    values = releases.placeholders(settings.registry)
-    folder = copy / f"rendered.{place}"
-    folder.mkdir()
-    _write(folder / "kustomization.yaml", releases.kustomization(mine.name, values))
-    return folder
+            yield f"{OVERLAYS}/{environment}: uses {' and '.join(used)}, of which at most one can be; take one away"
 
 
 def _use(path: Path, components: Sequence[str]) -> None:
     document = {key: value for key, value in read_yaml(path).items() if key != "components"}
-    _write(path, {**document, "components": [f"../../components/{name}" for name in components]})
+    _write(path, {**document, "components": list(components)})
 
 
 def _write(path: Path, document: Any) -> None:
@@ -166,7 +204,7 @@ def _build(binary: Path, folder: Path) -> _Built:
         return _Built(b"", str(error))
 
 
-def _objects(variants: Sequence[Variant], built: Sequence[_Built]) -> Iterator[Document]:
+def _objects(variants: Sequence[Variant | Beside], built: Sequence[_Built]) -> Iterator[Document]:
     """Each distinct object once; most are the same in most renders, and parsing is what takes long."""
     seen: set[bytes] = set()
     for variant, one in zip(variants, built, strict=True):
@@ -179,7 +217,9 @@ def _objects(variants: Sequence[Variant], built: Sequence[_Built]) -> Iterator[D
 def _elsewhere(documents: Sequence[Document], settings: Settings) -> Iterator[str]:
     """Objects that an overlay would put into a namespace that is not its environment's."""
     for document in documents:
-        environment = document.where.removeprefix("k8s/overlays/").split()[0]
+        if not document.where.startswith(f"{OVERLAYS}/"):
+            continue
+        environment = document.where.removeprefix(f"{OVERLAYS}/").split()[0]
         wanted, found = f"{settings.name}-{environment}", document.metadata.get("namespace")
         if document.body.get("kind") not in _WITHOUT_NAMESPACE and found != wanted:
             fault = f"namespace is {found!r}, expected {wanted!r}; the overlay's `namespace:` sets it"

@@ -22,6 +22,7 @@ BINDING, SIGNATURES = ADMISSION / "binding.yaml", ADMISSION / "policy-controller
 TRAINING = Path("k8s/retraining/image/kustomization.yaml")
 TRAINED_BY = Path("k8s/retraining/base/settings.yaml")
 RETRAINING = "retraining"
+COLLECTOR = Path("k8s/log-shipping/config/collector.yaml")
 WORKFLOW = Signing(
     identity="{repository}/.github/workflows/deliver.yml@refs/heads/{branch}",
     issuer="https://token.actions.githubusercontent.com",
@@ -82,6 +83,7 @@ LINES = (
     Line(TRAINING, r"newName: (\S+)-training", "registry", lambda settings: settings.registry),
     Line(TRAINED_BY, r"FLIGHTLINE_REPOSITORY: (\S+)", "repository", lambda settings: settings.repository),
     Line(TRAINED_BY, r"FLIGHTLINE_BRANCH: (\S+)", "branch", lambda settings: settings.branch),
+    Line(COLLECTOR, r"/var/log/pods\}/([\w-]+)-\w+_", "name", lambda settings: settings.name),
     Line(SIGNATURES, r"glob: (\S+)@sha256:", "registry", lambda settings: settings.registry),
     Line(SIGNATURES, r"subject: (\S+)", "signing.identity", _subject),
     Line(SIGNATURES, r"issuer: (\S+)", "signing.issuer", lambda settings: _keyless(settings).issuer),

@@ -13,7 +13,21 @@ Renders = Callable[[], Rendered]
 def test_every_overlay_renders_with_every_combination_of_its_components(rendered: Renders) -> None:
     found = rendered()
     assert found.result.holds, found.result.failures
-    assert found.result.counted.startswith("14 renders")
+    assert found.result.counted.startswith("17 renders")
+
+
+def test_what_is_applied_beside_the_overlays_is_rendered_with_its_own_components(rendered: Renders) -> None:
+    found = {one.name: one for one in rendered().documents if one.where.startswith("k8s/log-shipping")}
+    assert {"DaemonSet flightline-log-shipping", "PodMonitor flightline-log-shipping"} <= set(found)
+    assert {one.metadata["namespace"] for one in found.values()} == {"monitoring"}
+    assert found["PodMonitor flightline-log-shipping"].where == "k8s/log-shipping with prometheus-operator"
+
+
+def test_what_is_applied_beside_them_and_does_not_render_is_named(rendered: Renders, edit: Edit) -> None:
+    edit("k8s/log-shipping/kustomization.yaml", "- daemonset.yaml", "- deamonset.yaml")
+    failures = rendered().result.failures
+    assert len(failures) == 3
+    assert all(one.startswith("k8s/log-shipping ") and "deamonset.yaml" in one for one in failures)
 
 
 def test_combinations_hold_one_of_a_group_at_most_and_what_every_overlay_has() -> None:

@@ -43,6 +43,12 @@ def test_the_template_agrees_with_its_settings(tree: Path, settings: Settings) -
         ("k8s/admission/policy.yaml", "registry.example.com/flightline", "registry.example.com/other", "registry"),
         ("k8s/admission/binding.yaml", "policyName: flightline-images", "policyName: other-images", "name"),
         ("k8s/admission/binding.yaml", "- flightline-staging", "- other-staging", "name"),
+        (
+            "k8s/log-shipping/config/collector.yaml",
+            "/flightline-production_*/server/*.log\n",
+            "/other-production_*/server/*.log\n",
+            "name",
+        ),
         (SIGNATURES, "glob: registry.example.com/flightline", "glob: registry.example.com/other", "registry"),
         (SIGNATURES, "github.com/example/flightline/.github", "github.com/other/it/.github", "signing.identity"),
         (SIGNATURES, "token.actions.githubusercontent.com", "token.example.com", "signing.issuer"),
