@@ -114,7 +114,7 @@ demo: $(VENV)/.dev ## Tell a release's story on the local forge and cluster, fro
 
 .PHONY: e2e
 e2e: $(VENV)/.dev ## Play a release's whole life on the local cluster; writes build/e2e/. FULL=1 adds the nightly outages
-	pytest -s tests/e2e/test_story.py $(if $(FULL),,-m "not nightly")
+	pytest -s tests/e2e/test_log_shipping.py tests/e2e/test_story.py $(if $(FULL),,-m "not nightly")
 
 .PHONY: forge-test
 forge-test: $(VENV)/.dev ## Try the local forge, and tell the demo's story on it with what must not happen. FULL=1 adds the races

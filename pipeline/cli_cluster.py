@@ -1,6 +1,8 @@
 """`flightline cluster`: a real Kubernetes on this machine, up and down."""
 
 import json
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -106,6 +108,31 @@ def stop_component(name: _Name) -> None:
 def kill_component(name: _Name) -> None:
     """Nothing restarts it."""
     _switch("kill", name)
+
+
+@cluster.command(
+    help="Ship what production's servers log into the store: a collector on the node, and where it hands over, the "
+    "component log-sink. docs/log-shipping.md.",
+)
+def ship_log(
+    *,
+    store: Annotated[str, typer.Option(help="A folder; else FLIGHTLINE_STORE, else `monitoring.store`.")] = "",
+    off: Annotated[bool, typer.Option("--off", help="End it; what was not handed over waits.")] = False,
+) -> None:
+    """For as long as the cluster runs; again is for another store, or after `up` of a kept state."""
+    from infra.local import shipping
+    from pipeline.monitoring.config import read_monitoring
+    from pipeline.monitoring.store import VARIABLE
+    from pipeline.progress import progress
+
+    state, root = _processes(), Path.cwd()
+    if off:
+        shipping.down(state)
+        return
+    into = store or os.environ.get(VARIABLE) or read_monitoring(root).store
+    with progress() as say:
+        shipping.up(state, root, into, say)
+    typer.echo(f"log: production's predictions go to {root / into}")
 
 
 def _switch(verb: str, name: str) -> None:

@@ -25,8 +25,9 @@ from pipeline.lock import exclusive
 # What is installed once Kubernetes runs, in this order: each has `install(state)` and `components(state)`.
 EXTENSIONS = ("gitserver", "prometheus", "rollouts", "argocd")
 TOOLS = ("kubernetes",)
-# Known to the supervisor like all others, and started by `flightline forge up`, or by who wants to hear of alerts.
-OPTIONAL = ("gitea", "store", "alertmanager")
+# Known to the supervisor like all others, and started where somebody asks for it: `flightline forge up`, `cluster
+# ship-log`, or who wants to hear of alerts.
+OPTIONAL = ("gitea", "store", "alertmanager", "shipping")
 EXTENSION_TOOLS = ("metrics-server", "argo-rollouts", "argo-cd")
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0

@@ -50,13 +50,19 @@ def recipes(state: State) -> tuple[Recipe, ...]:
 
 
 def push(state: State) -> Mapping[str, str]:
-    """Have every image in the registry; its reference by digest, by name. What is there already is not made again."""
-    path = state.data / "images.json"
+    """Have every image in the registry; its reference by digest, by name."""
+    return {recipe.name: have(state, recipe) for recipe in recipes(state)}
+
+
+def have(state: State, recipe: Recipe) -> str:
+    """Have an image in the registry; its reference by digest. What is there already is not made again."""
+    path, key = state.data / "images.json", _key(recipe)
     known: dict[str, str] = json.loads(path.read_text()) if path.is_file() else {}
-    pushed = {_key(recipe): _pushed(recipe, known.get(_key(recipe), "")) for recipe in recipes(state)}
+    digest = _pushed(recipe, known.get(key, ""))
+    others = {name: one for name, one in known.items() if name.partition(" ")[0] != recipe.name}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(pushed, indent=2))
-    return {key.partition(" ")[0]: f"{REGISTRY}/{key.partition(' ')[0]}@{digest}" for key, digest in pushed.items()}
+    path.write_text(json.dumps({**others, key: digest}, indent=2))
+    return f"{REGISTRY}/{recipe.name}@{digest}"
 
 
 def layer(recipe: Recipe) -> oci.Layer:

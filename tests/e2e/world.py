@@ -94,10 +94,7 @@ class World(Team, Watch):
 
     def process(self, pod: str) -> int:
         """The number of a server's process, as this machine counts."""
-        uid = self.get("production", "pods", pod)["metadata"]["uid"]
-        mine = [path for path in Path("/proc").glob("[0-9]*") if uid in _said(path / "cgroup")]
-        (server,) = [path.name for path in mine if "serving" in _said(path / "cmdline")]
-        return int(server)
+        return process_of(self.get("production", "pods", pod)["metadata"]["uid"], "serving")
 
     def memory(self, pod: str) -> int:
         """Resident bytes of a server."""
@@ -198,6 +195,13 @@ def fresh(folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
+
+
+def process_of(uid: str, word: str) -> int:
+    """The process of a pod that has this word in its command, as this machine counts."""
+    mine = [path for path in Path("/proc").glob("[0-9]*") if uid in _said(path / "cgroup")]
+    (found,) = [path.name for path in mine if word in _said(path / "cmdline")]
+    return int(found)
 
 
 def _said(path: Path) -> str:
