@@ -146,15 +146,25 @@ def gate(
         typer.Option("--retrain", envvar="FLIGHTLINE_RETRAIN", help="Ask for a gain, as a retrain pull request must."),
     ] = False,
     image: Annotated[str, typer.Option("--image", help="Load this very image, by digest, beside production's.")] = "",
+    part: Annotated[
+        bool,
+        typer.Option(
+            "--part",
+            help="Write what the named gates say to build/verdict.json, beside what others said of exactly the same. "
+            "`load` alone reads no rows and asks nothing of the model's code.",
+        ),
+    ] = False,
     as_json: _AsJson = False,
 ) -> int:
-    """Every gate, the verdict and its report; or some gates, to look at."""
+    """Every gate, the verdict and its report; or some gates, to look at or as a part of the verdict."""
     from pipeline import gate as gates
     from pipeline import report
 
     kind: gates.Kind = "retrain" if retrain else "change"
     if names:
-        return _some_gates(names, kind, image, as_json=as_json)
+        return _some_gates(names, gates.part if part else gates.some, kind, image, as_json=as_json)
+    if part:
+        raise typer.BadParameter("--part needs the names of gates, as in `flightline gate load --part`")
     with progress() as say, exclusive(Path.cwd(), say):
         verdict = gates.run(_context(), kind, say, image)
         say("report")
@@ -167,17 +177,17 @@ def gate(
     return verdict.decision.exit_code
 
 
-def _some_gates(names: list[str], kind: Any, image: str, *, as_json: bool) -> int:
-    from pipeline import gate as gates
-    from pipeline.verdict import worst
+def _some_gates(names: list[str], judged: Any, kind: Any, image: str, *, as_json: bool) -> int:
+    """Exit as the worst of these gates, and of those that the verdict had before where they are a part of it."""
+    from pipeline.gate import without_missing
 
     with progress() as say, exclusive(Path.cwd(), say):
-        results = gates.some(_context(), kind, names, say, image)
+        results = judged(_context(), kind, names, say, image).gates
     if as_json:
         typer.echo(json.dumps([result.model_dump(mode="json") for result in results], indent=2))
     for result in results:
         typer.echo(f"{result.decision.upper()}  {result.gate}: {result.reason}", err=as_json)
-    return worst(result.decision for result in results).exit_code
+    return without_missing(results).exit_code
 
 
 @app.command(help="Render build/verdict.json again: build/report.md, build/report.html, build/plots.")

@@ -62,16 +62,21 @@ def judge(
         "data": lambda: _data(evidence, gates),
         "benchmark": lambda: _benchmark(evidence, gates, rule),
         "differential": lambda: _differential(evidence, gates),
-        "load": lambda: _load(evidence, gates, slo, progress, images),
+        "load": lambda: _load(evidence.candidate.bundle, evidence.production, gates, slo, progress, images),
     }
-    results = []
-    for name in names:
-        progress(f"gate {name}")
-        started = time.monotonic()
-        result = without_fault(name, judges[name])
-        timed = result.model_copy(update={"seconds": round(time.monotonic() - started, 2)})
-        results.append(overridden(timed, gates.overrides, evidence.candidate.bundle.version, _today()))
-    return tuple(results)
+    version = evidence.candidate.bundle.version
+    return tuple(_judged(name, judges[name], gates, version, progress) for name in names)
+
+
+def _judged(
+    name: GateName, decide: Callable[[], GateResult], gates: Gates, version: str, progress: Progress
+) -> GateResult:
+    """One gate's result, timed, with the override that applies."""
+    progress(f"gate {name}")
+    started = time.monotonic()
+    result = without_fault(name, decide)
+    timed = result.model_copy(update={"seconds": round(time.monotonic() - started, 2)})
+    return overridden(timed, gates.overrides, version, _today())
 
 
 def without_fault(name: GateName, decide: Callable[[], GateResult]) -> GateResult:
@@ -138,18 +143,18 @@ def _differential(evidence: Evidence, gates: Gates) -> GateResult:
     return differential.judge(given, gates.differential)
 
 
-def _load(evidence: Evidence, gates: Gates, slo: Slo, progress: Progress, images: Images | None) -> GateResult:
-    rows = requests(evidence.candidate.bundle)
-    path = evidence.incumbent.bundle.path if evidence.incumbent else None
+def _load(
+    candidate: Bundle, production: Production, gates: Gates, slo: Slo, progress: Progress, images: Images | None
+) -> GateResult:
     with load_image.unpacked(images, progress) if images else nullcontext(None) as ran:
-        candidate, incumbent = (ran.candidate, ran.production) if ran else (evidence.candidate.bundle.path, path)
-        measured = load.measure(candidate, incumbent, rows, gates.load, progress)
+        new, old = (ran.candidate, ran.production) if ran else (candidate.path, production.path)
+        measured = load.measure(new, old, requests(candidate), gates.load, progress)
     found = load.judge(measured, slo, gates.load)
     if images:
         found = found.model_copy(update={"checks": (*found.checks, _ran(images))})
-    if evidence.production.reachable:
+    if production.reachable:
         return found
-    unknown = _inconclusive("load", "production", evidence.production.note)
+    unknown = _inconclusive("load", "production", production.note)
     decision = worst([found.decision, unknown.decision])
     reason = found.reason if decision is Decision.FAIL else unknown.reason
     return found.model_copy(update={"decision": decision, "reason": reason, "checks": (*found.checks, *unknown.checks)})
@@ -206,10 +211,14 @@ def verdict(context: Context, evidence: Evidence, rule: Rule, results: tuple[Gat
 
 
 def conclude(results: Sequence[GateResult]) -> Decision:
-    """The worst decision; an overridden gate counts as passed, and a gate that did not run leaves it inconclusive."""
-    counted = [Decision.PASS if result.override else result.decision for result in results]
+    """The worst decision; a gate that did not run leaves it inconclusive."""
     missing = set(GATES) - {result.gate for result in results}
-    return worst([*counted, Decision.INCONCLUSIVE] if missing else counted)
+    return worst([without_missing(results), *([Decision.INCONCLUSIVE] if missing else [])])
+
+
+def without_missing(results: Sequence[GateResult]) -> Decision:
+    """The worst decision of those that ran; an overridden gate counts as passed."""
+    return worst(Decision.PASS if result.override else result.decision for result in results)
 
 
 def next_step(decision: Decision, rule: Rule, results: Sequence[GateResult]) -> str:
@@ -217,6 +226,9 @@ def next_step(decision: Decision, rule: Rule, results: Sequence[GateResult]) -> 
     if decision is Decision.PASS:
         return "commit it with its dvc.lock and open a pull request"
     blocking = ", ".join(result.gate for result in results if result.blocks)
+    if not blocking:
+        ran = {result.gate for result in results}
+        return f"run what did not run: gate {', '.join(name for name in GATES if name not in ran)}"
     if decision is Decision.FAIL:
         return (
             f"do not release; see gate {blocking} in build/report.html, then change model or data and run `make gate`"
@@ -279,38 +291,104 @@ def run(context: Context, kind: Kind, progress: Progress, image: str = "") -> Ve
     With `image`, by digest, the load gate runs that one. Raises ImageError where it holds another bundle.
     """
     (context.root / paths.VERDICT).unlink(missing_ok=True)
-    progress("reading rows, candidate and production")
-    evidence = gather(context)
-    rule = rule_of(kind, evidence)
-    images = images_of(context, evidence, image) if image else None
-    results = judge(evidence, context.params.gates, read_slo(context.root), rule, progress=progress, images=images)
-    found = verdict(context, evidence, rule, results, key(context, kind, evidence.production))
-    write_text(context.root / paths.VERDICT, found.model_dump_json(indent=2) + "\n")
+    found = _judged_by(context, kind, GATES, progress, image)
+    _write(context, found)
     return found
 
 
-def images_of(context: Context, evidence: Evidence, image: str) -> Images:
-    """The candidate's image and the one that main names in production. Raises ImageError, GitError."""
-    from pipeline.image import inspect
-
-    held, wanted = inspect(image).bundle, evidence.candidate.bundle.version
-    if held != wanted:
-        raise ImageError(f"{image} holds bundle {held[:12] or 'none'}, build/bundle is {wanted[:12]}; append it first")
-    return Images(image, production.image(context) if evidence.incumbent else None)
-
-
-def some(
-    context: Context, kind: Kind, names: Sequence[str], progress: Progress, image: str = ""
-) -> tuple[GateResult, ...]:
+def some(context: Context, kind: Kind, names: Sequence[str], progress: Progress, image: str = "") -> Verdict:
     """Judge by the named gates only, to look at; the verdict on disk stays as it is. Raises ConfigError."""
+    return _judged_by(context, kind, _known(names), progress, image)
+
+
+def part(context: Context, kind: Kind, names: Sequence[str], progress: Progress, image: str = "") -> Verdict:
+    """Judge by the named gates, and write that beside what others said of exactly the same. Raises ConfigError.
+
+    Load alone reads no rows and asks nothing of the model's code, so that it can be run where the keys are. It needs
+    the others' verdict, and raises TableError where there is none.
+    """
+    chosen, earlier = _known(names), standing(context, kind)
+    if chosen == ("load",):
+        found = _loaded(context, _others(earlier), progress, image)
+    else:
+        found = _beside(earlier, _judged_by(context, kind, chosen, progress, image))
+    _write(context, found)
+    return found
+
+
+def _known(names: Sequence[str]) -> tuple[GateName, ...]:
     unknown = sorted(set(names) - set(GATES))
     if unknown:
         raise ConfigError(f"there is no gate {unknown[0]!r}; there are {', '.join(GATES)}")
+    return tuple(name for name in GATES if name in names)
+
+
+def _judged_by(context: Context, kind: Kind, names: Sequence[GateName], progress: Progress, image: str) -> Verdict:
+    progress("reading rows, candidate and production")
     evidence = gather(context)
-    chosen = tuple(name for name in GATES if name in names)
-    images = images_of(context, evidence, image) if image else None
-    rule = rule_of(kind, evidence)
-    return judge(evidence, context.params.gates, read_slo(context.root), rule, chosen, progress, images)
+    rule, released = rule_of(kind, evidence), evidence.production
+    images = _images(context, evidence.candidate.bundle.version, released, image) if image else None
+    results = judge(evidence, context.params.gates, read_slo(context.root), rule, names, progress, images)
+    return verdict(context, evidence, rule, results, key(context, kind, released))
+
+
+def _images(context: Context, version: str, released: Production, image: str) -> Images:
+    """The candidate's image and the one that main names in production. Raises ImageError, GitError."""
+    from pipeline.image import inspect
+
+    held = inspect(image).bundle
+    if held != version:
+        raise ImageError(f"{image} holds bundle {held[:12] or 'none'}, build/bundle is {version[:12]}; append it first")
+    return Images(image, production.image(context) if released.path else None)
+
+
+def _others(earlier: Verdict | None) -> Verdict:
+    if earlier is None:
+        raise TableError(
+            f"{paths.VERDICT} is not there, or is about something else than is here; run the other gates first"
+        )
+    return earlier
+
+
+def _loaded(context: Context, earlier: Verdict, progress: Progress, image: str) -> Verdict:
+    """The verdict with the load gate's part."""
+    candidate, released = bundle.load(context.root / paths.BUNDLE), _comparable(context, earlier)
+    images = _images(context, candidate.version, released, image) if image else None
+    gates, slo = context.params.gates, read_slo(context.root)
+    found = _judged(
+        "load",
+        lambda: _load(candidate, released, gates, slo, progress, images),
+        gates,
+        candidate.version,
+        progress,
+    )
+    return with_results(earlier, (found,))
+
+
+def _comparable(context: Context, earlier: Verdict) -> Production:
+    """Production as the other gates saw it: restored, none yet, or not to be compared with."""
+    if earlier.production is not None:
+        return production.restore(context)
+    return Production(None, earlier.production_note, reachable=earlier.rule == "first release")
+
+
+def _beside(earlier: Verdict | None, found: Verdict) -> Verdict:
+    return with_results(earlier, found.gates) if earlier and earlier.key == found.key else found
+
+
+def with_results(earlier: Verdict, results: Sequence[GateResult]) -> Verdict:
+    """A verdict with these results in place of the same gates' earlier ones, and decided again."""
+    by_name = {one.gate: one for one in (*earlier.gates, *results)}
+    ordered = tuple(by_name[name] for name in GATES if name in by_name)
+    decision = conclude(ordered)
+    said = {"decision": decision, "reason": _reason(ordered, decision)}
+    return earlier.model_copy(
+        update={**said, "next_step": next_step(decision, earlier.rule, ordered), "gates": ordered}
+    )
+
+
+def _write(context: Context, found: Verdict) -> None:
+    write_text(context.root / paths.VERDICT, found.model_dump_json(indent=2) + "\n")
 
 
 def read_verdict(root: Path) -> Verdict:

@@ -64,7 +64,7 @@ def test_run_gates_serves_answers_and_stops_cleanly_and_the_second_run_repeats_n
         assert abs(answer["predictions"][0]["score"] - golden["scores"][1]) < 1e-5
         os.killpg(process.pid, signal.SIGINT)
         assert process.wait(timeout=30) == 0
-    verdict = Verdict.model_validate_json((copy.root / "build/verdict.json").read_text())
+    verdict = verdict_of(copy)
     assert verdict.decision is Decision.PASS, verdict.reason
     assert verdict.rule == "first release"
     assert (copy.root / "build/report.html").stat().st_size > 10_000
@@ -121,4 +121,30 @@ def test_killed_while_gating_the_next_gate_writes_a_whole_verdict(copy: Checkout
     process.wait()
     assert not (copy.root / "build/verdict.json").exists()
     assert copy.run("flightline", "gate").returncode == 0
-    Verdict.model_validate_json((copy.root / "build/verdict.json").read_text())
+    assert verdict_of(copy).decision is Decision.PASS
+
+
+def test_verdict_made_in_two_parts_is_whole_and_its_second_part_asks_nothing_of_the_model(copy: Checkout) -> None:
+    """As `deliver` has it: the model's code is run where no key is, the image where they are."""
+    quick(copy)
+    early = copy.run("flightline", "gate", "load", "--part", check=False)
+    assert early.returncode == 65
+    assert "run the other gates first" in early.stderr
+    copy.run("flightline", "gate", "data", "benchmark", "differential", "--part")
+    assert verdict_of(copy).decision is Decision.INCONCLUSIVE
+    (copy.root / "model/__init__.py").write_text("def load(params):\n    raise RuntimeError('it was asked')\n")
+    copy.run("flightline", "gate", "load", "--part")
+    assert verdict_of(copy).decision is Decision.PASS
+
+
+def test_part_of_a_verdict_on_something_else_is_refused(copy: Checkout) -> None:
+    quick(copy)
+    copy.run("flightline", "gate", "data", "benchmark", "differential", "--part")
+    copy.edit_params(lambda params: params["gates"]["benchmark"].update(margin=0.5))
+    refused = copy.run("flightline", "gate", "load", "--part", check=False)
+    assert refused.returncode == 65
+    assert verdict_of(copy).gates[-1].gate == "differential"
+
+
+def verdict_of(made: Checkout) -> Verdict:
+    return Verdict.model_validate_json((made.root / "build/verdict.json").read_text())
