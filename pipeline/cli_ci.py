@@ -81,12 +81,20 @@ def cluster() -> None:
     typer.echo(machine.cluster())
 
 
-@ci.command(help="Write dvc.lock, and what of its outs the remote lacks, to a new folder for another job.")
-def give(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
+@ci.command(
+    help="Write dvc.lock, what of its outs the remote lacks, and a verdict if there is one, to a new folder for other "
+    "jobs. locked=true where HEAD holds this dvc.lock."
+)
+def give(folder: Annotated[Path, typer.Argument(metavar="DIR")], *, output: Output = None) -> None:
     """Runs where the model's code runs, so it needs no right to write."""
     from pipeline import handover
+    from pipeline.delivery import lock
+    from pipeline.delivery.git import Here
+    from pipeline.delivery.plan import write
 
     typer.echo(handover.give(Path.cwd(), folder))
+    if output is not None:
+        write({"locked": str(lock.is_committed(Here(Path.cwd()))).lower()}, output)
 
 
 @ci.command(help="Take what `give` wrote in another job into DVC's cache and the work tree, if all of it is sound.")

@@ -1,4 +1,4 @@
-"""What the job that trains hands to the job that may write: dvc.lock, and the files of its outs that the remote lacks.
+"""What the job that trains hands to jobs that may write: dvc.lock, what of its outs the remote lacks, and a verdict.
 
 The model's own code made it, so it is received as data: measured, compared with its names, never run.
 """
@@ -16,17 +16,21 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from pipeline import paths
 from pipeline.delivery.answers import LOCK, answer, stages
 from pipeline.delivery.git import Here, Repository
 from pipeline.delivery.models import DeliveryError
 from pipeline.errors import UnavailableError
+from pipeline.frames import write_text
+from pipeline.verdict import Verdict
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
 
-MOST_FILES, MOST_BYTES, MOST_OF_LOCK = 100_000, 20 * 2**30, 2**20
+MOST_FILES, MOST_BYTES, MOST_OF_LOCK, MOST_OF_VERDICT = 100_000, 20 * 2**30, 2**20, 2**24
 _PIECE = 2**20
-_CACHE = "files/md5"
+_CACHE, _VERDICT = "files/md5", paths.VERDICT.name
+_OTHERS = (Path(LOCK), Path(_VERDICT))
 _OBJECT = re.compile(r"files/md5/(?P<first>[0-9a-f]{2})/(?P<rest>[0-9a-f]{30}(?:\.dir)?)")
 _NAME = re.compile(r"[0-9a-f]{32}(?:\.dir)?")
 # DVC takes more, lists of files and versions in a cloud among them: ways around what is looked at here.
@@ -46,6 +50,8 @@ def give(root: Path, folder: Path) -> str:
         for name in new:
             _copy(Path(repo.cache.local.oid_to_path(name)), folder / _CACHE / name[:2] / name[2:])
     _copy(root / LOCK, folder / LOCK)
+    if (root / paths.VERDICT).is_file():
+        _copy(root / paths.VERDICT, folder / _VERDICT)
     _check_bounds(folder)
     return f"{folder}: {LOCK}, and files that the remote lacks: {len(new)}"
 
@@ -57,14 +63,17 @@ def receive(root: Path, folder: Path) -> str:
     here nor in the remote.
     """
     _check_bounds(folder)
-    names = [_object(folder, path) for path in _files(folder) if path != folder / LOCK]
+    names = [_object(folder, path) for path in _files(folder) if path.relative_to(folder) not in _OTHERS]
     _check_lock(root, _lock(folder))
+    verdict = _verdict(folder)
     with _dvc(root) as repo:
         for name in names:
             _copy(folder / _CACHE / name[:2] / name[2:], Path(repo.cache.local.oid_to_path(name)))
     _copy(folder / LOCK, root / LOCK)
     with _dvc(root) as repo:
         _check_had(_against_remote(repo)[1])
+    if verdict:
+        write_text(root / paths.VERDICT, verdict)
     return f"{LOCK} answers for HEAD; files that came with it: {len(names)}, the remote has the others"
 
 
@@ -174,6 +183,19 @@ def _lock(folder: Path) -> bytes:
     if not path.is_file() or path.stat().st_size > MOST_OF_LOCK:
         raise DeliveryError(f"{path}: not there, or larger than {MOST_OF_LOCK >> 20} MiB")
     return path.read_bytes()
+
+
+def _verdict(folder: Path) -> str:
+    """What the gates said, as the document that it is; "" where there is none."""
+    path = folder / _VERDICT
+    if not path.is_file():
+        return ""
+    try:
+        return Verdict.model_validate_json(path.read_bytes()[: MOST_OF_VERDICT + 1]).model_dump_json(indent=2) + "\n"
+    except ValueError as error:
+        raise DeliveryError(
+            f"{path}: no verdict of this version, or larger than {MOST_OF_VERDICT >> 20} MiB"
+        ) from error
 
 
 def _check_lock(root: Path, text: bytes) -> None:

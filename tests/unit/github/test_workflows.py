@@ -51,7 +51,7 @@ def test_every_step_is_a_target_or_a_verb(path: Path) -> None:
     """Or one of the few words that a forge needs besides, each of which decides nothing."""
     besides = ("exit 1", "echo ", "sudo sysctl ")
     for step in steps(path):
-        words = str(step.get("run", "make ")).removeprefix("nice -n 19 ")
+        words = re.sub(r'^nice -n (19|"\$NICE") ', "", str(step.get("run", "make ")))
         assert words.startswith(("make ", "flightline ", *besides)), words
 
 
@@ -128,6 +128,21 @@ def test_what_was_trained_is_looked_at_before_there_are_keys() -> None:
     assert received < next(at for at, one in enumerate(scripts) if "ci identity" in one) < scripts.index("make share")
 
 
+def test_what_runs_the_image_cannot_sign_it_nor_write_to_main() -> None:
+    jobs = document(WORKFLOWS["deliver"])["jobs"]
+    loads = [name for name in ACTIONS if any("gate load" in str(step.get("run")) for step in steps(ACTIONS[name]))]
+    assert loads == ["build"]
+    assert {name for name, right in jobs["build"]["permissions"].items() if right == "write"} == {"packages"}
+    assert not re.search(r"COSIGN|FLIGHTLINE_APP_KEY", str(jobs["build"]["steps"]))
+
+
+def test_image_is_signed_only_after_every_gate_and_before_it_is_released() -> None:
+    scripts = [str(step.get("run")) for step in steps(ACTIONS["release"])]
+    signed = next(at for at, one in enumerate(scripts) if one.startswith("flightline sign "))
+    assert signed < next(at for at, one in enumerate(scripts) if one.startswith("flightline release "))
+    assert not any("flightline gate" in one for one in scripts)
+
+
 def test_only_main_is_delivered() -> None:
     on = document(WORKFLOWS["deliver"])[True]
     assert on["push"]["branches"] == ["main"]
@@ -137,7 +152,8 @@ def test_only_main_is_delivered() -> None:
 
 def test_going_back_never_waits_for_a_delivery() -> None:
     groups = {name: document(path).get("concurrency", {}).get("group") for name, path in WORKFLOWS.items()}
-    assert groups["deliver"] == "deliver-${{ github.run_id }}", "nor one for another: a forge drops runs that wait"
+    # Gitea 1.26 knows no run's number yet when it groups it; two commits are apart all the same.
+    assert groups["deliver"] == "deliver-${{ github.sha }}-${{ github.run_id }}", "a forge drops runs that wait"
     for name in ("rollback", "reconcile", "promote"):
         assert groups[name].startswith(f"{name}-")
         assert document(WORKFLOWS[name])["concurrency"]["cancel-in-progress"] is False

@@ -4,7 +4,8 @@ import pytest
 
 from pipeline.config import GateName, Override
 from pipeline.gate import GATES, conclude, next_step, overridden, with_results, without_fault, without_missing
-from pipeline.verdict import BundleRef, Decision, GateResult, Holdout, Verdict
+from pipeline.verdict import Decision, GateResult
+from tests.verdicts import verdict
 
 VERSION = "0123456789abcdef"
 TODAY = date(2013, 6, 1)
@@ -112,28 +113,9 @@ def test_verdict_in_parts_names_the_gates_that_did_not_run() -> None:
 
 @pytest.mark.parametrize("decision", list(Decision))
 def test_part_that_is_added_decides_anew_in_the_gates_order(decision: Decision) -> None:
-    three = whole([one for one in all_pass() if one.gate != "load"])
+    three = verdict(gates=tuple(one for one in all_pass() if one.gate != "load"))
     found = with_results(three, [result("load", decision)])
     assert found.decision is decision
     assert [one.gate for one in found.gates] == list(GATES)
     again = with_results(found, [result("load")])
     assert again == with_results(three, [result("load")])
-
-
-def whole(results: list[GateResult]) -> Verdict:
-    holdout = Holdout(id="0", rows=1, blocks=1, first="2013-06-01", last="2013-06-01", looks=0)
-    ref = BundleRef(version=VERSION, model="m", estimator="e", rule={}, training_rows=1, loss=0.5)
-    return Verdict(
-        key="k",
-        candidate=ref,
-        production=None,
-        production_note="none",
-        task="classification",
-        title="t",
-        rule="first release",
-        holdout=holdout,
-        decision=conclude(results),
-        reason="",
-        next_step="",
-        gates=tuple(results),
-    )

@@ -15,6 +15,7 @@ from pipeline import handover
 from pipeline.delivery.models import DeliveryError
 from pipeline.dvcfiles import md5
 from pipeline.errors import UnavailableError
+from tests import verdicts
 from tests.deliveries import configure
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -117,6 +118,23 @@ def test_where_the_remote_has_everything_the_lock_goes_alone(trained: Path, clea
     handover.give(trained, trained / "build/trained")
     assert [path.name for path in (trained / "build/trained").rglob("*")] == ["dvc.lock"]
     handover.receive(clean, trained / "build/trained")
+
+
+def test_what_the_gates_said_goes_along(trained: Path, clean: Path) -> None:
+    said = verdicts.verdict()
+    (trained / "build/verdict.json").write_text(said.model_dump_json())
+    handover.give(trained, trained / "build/trained")
+    handover.receive(clean, trained / "build/trained")
+    assert json.loads((clean / "build/verdict.json").read_text()) == json.loads(said.model_dump_json())
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"decision": "pass"}', " " * (handover.MOST_OF_VERDICT + 1)])
+def test_a_verdict_that_is_none_is_refused_with_all_that_came_with_it(given: Path, clean: Path, text: str) -> None:
+    (given / "verdict.json").write_text(text)
+    with pytest.raises(DeliveryError, match="no verdict of this version"):
+        handover.receive(clean, given)
+    assert not (clean / "dvc.lock").exists()
+    assert not (clean / "build").exists()
 
 
 def test_a_file_that_is_not_what_it_is_called_is_refused(given: Path, clean: Path) -> None:
