@@ -190,7 +190,8 @@ $(VENV)/.%: requirements/%.txt pyproject.toml | $(UV)
 	  [ $(PROJECT) -nt pyproject.toml ] || $(UV) pip install --quiet --python $(VENV) --no-deps --no-build-isolation -e .; \
 	  touch $(PROJECT) $@; }'
 
-# Peers and scanners, whose needs must not bend ours, have environments of their own.
+# Peers and scanners, whose needs must not bend ours, have environments of their own; what is measured starts compiled.
 $(VENV)-%: requirements/%.txt | $(UV)
 	@$(ALONE) $(SHELL) -c '[ $@ -nt $< ] || { set -ex; [ -d $@ ] || $(UV) venv --quiet --python $(PYTHON) $@; \
-	  $(UV) pip install --compile-bytecode --python $@ --no-deps --require-hashes -r $<; touch $@; }'
+	  $(UV) pip install $(if $(findstring bench,$*),--compile-bytecode) --python $@ --no-deps --require-hashes -r $<; \
+	  touch $@; }'
