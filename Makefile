@@ -152,8 +152,8 @@ reproduce: $(VENV)/.train ## Reproduce everything up to the bundle; what DVC's d
 	dvc repro --pull
 
 .PHONY: restore
-restore: $(VENV)/.deliver ## Restore what dvc.lock names from DVC's default remote; runs no stage, fails where it would have to
-	flightline ci restore
+restore: $(VENV)/.deliver ## Restore OUTS of dvc.lock, or all, from DVC's default remote; runs no stage, fails where it would have to
+	flightline ci restore $(OUTS)
 
 .PHONY: share
 share: $(VENV)/.deliver ## Give DVC's default remote what it lacks; on main that is the trusted one

@@ -108,11 +108,13 @@ def receive(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
 @ci.command(
     help="Restore what dvc.lock names from DVC's default remote; runs no stage, and fails where it would have to."
 )
-def restore() -> None:
+def restore(
+    outs: Annotated[list[str] | None, typer.Argument(help="These alone, as build/bundle; all without any.")] = None,
+) -> None:
     """For jobs that hold keys."""
     from pipeline import handover
 
-    handover.restore(Path.cwd())
+    handover.restore(Path.cwd(), outs or ())
 
 
 def _settings() -> Any:

@@ -77,13 +77,13 @@ def receive(root: Path, folder: Path) -> str:
     return f"{LOCK} answers for HEAD; files that came with it: {len(names)}, the remote has the others"
 
 
-def restore(root: Path) -> None:
-    """`dvc pull` where dvc.lock answers for HEAD, with its words on stderr. Runs no stage, whatever is missing.
+def restore(root: Path, outs: Sequence[str] = ()) -> None:
+    """`dvc pull` of these outs, or of all, where dvc.lock answers for HEAD. Runs no stage, whatever is missing.
 
     Raises DeliveryError where the lock does not answer, UnavailableError where the remote lacks something.
     """
     _check_answers(root, (root / LOCK).read_bytes() if (root / LOCK).is_file() else b"")
-    done = subprocess.run([sys.executable, "-m", "dvc", "pull"], cwd=root, stdout=sys.stderr, check=False)
+    done = subprocess.run([sys.executable, "-m", "dvc", "pull", *outs], cwd=root, stdout=sys.stderr, check=False)
     if done.returncode:
         raise UnavailableError(
             f"`dvc pull` failed; its last lines say why. What {LOCK} names is restored here and never made: run "

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -172,8 +173,12 @@ def _proofs(cosign: Cosign, signer: Signer, reference: str, *, strict: bool = Fa
         if strict:
             raise
         return Proofs(signed=False, sboms=(), provenances=())
-    found = {kind: cosign.statements(reference, signer, kind) if uri in kinds else () for kind, uri in TYPES.items()}
-    return Proofs(SIGNATURE in kinds, found[sbom.TYPE], found[provenance.TYPE])
+    with ThreadPoolExecutor() as pool:  # each is a process, which mostly waits for the registry
+        asked = {
+            kind: pool.submit(cosign.statements, reference, signer, kind) for kind, uri in TYPES.items() if uri in kinds
+        }
+    sboms, provenances = (asked[kind].result() if kind in asked else () for kind in (sbom.TYPE, provenance.TYPE))
+    return Proofs(SIGNATURE in kinds, sboms, provenances)
 
 
 def _faults(proofs: Proofs, signer: Signer, image: Summary, sources: Collection[str]) -> tuple[str, ...]:

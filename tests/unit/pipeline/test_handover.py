@@ -221,6 +221,15 @@ def test_there_is_a_bound(given: Path, clean: Path, monkeypatch: pytest.MonkeyPa
         handover.receive(clean, given)
 
 
+def test_outs_that_are_named_are_restored_alone(trained: Path, given: Path, clean: Path) -> None:
+    handover.receive(clean, given)
+    handover.restore(clean, ["build/bundle"])
+    assert (clean / "build/bundle").is_file()
+    assert not (clean / "build/rows").exists()
+    with pytest.raises(UnavailableError):
+        handover.restore(clean, ["build/nothing"])
+
+
 def test_restoring_never_runs_a_stage(trained: Path, clean: Path) -> None:
     """Not where the lock answers and the remote lacks everything, and not where it does not answer."""
     with pytest.raises(DeliveryError, match="does not answer for stage bundle, stage rows at"):
