@@ -28,6 +28,7 @@ FOLDER = "strangers"
 ALONE = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 FOR_ALL = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - what is there is hidden
 CACHES = ("tools", "uv")
+MARKS = 3  # how deep they lie: CACHE/KIND/MARK; what is installed is deeper
 
 
 @dataclass(frozen=True)
@@ -122,9 +123,11 @@ def link(source: Path, target: Path) -> None:
 def give(place: Path) -> None:
     """Make a stranger own the folders alone: a file that is linked is the one that others have.
 
-    What everybody may write goes: a lock that is shared could be held for ever.
+    What everybody may write goes: a lock that is shared could be held for ever. So do a cache's own marks, empty
+    files near its top, which uv opens to write and makes anew.
     """
     subprocess.run(["find", place, "-type", "f", "-perm", "/022", "-delete"], check=True)
+    subprocess.run(["find", place, "-maxdepth", str(MARKS), "-type", "f", "-empty", "-delete"], check=True)
     subprocess.run(["find", place, "-type", "d", "-exec", "chown", f"{STRANGER}:{STRANGER}", "{}", "+"], check=True)
 
 

@@ -38,6 +38,19 @@ def test_cache_of_a_stranger_starts_as_links_in_folders_of_its_own(tmp_path: Pat
     assert [one.name for one in (cache / "wheels").iterdir()] == ["one"]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="folders are given away, which root alone can")
+def test_marks_of_a_cache_are_left_to_whoever_uses_it_and_empty_modules_stay(tmp_path: Path) -> None:
+    """uv opens `sdists-v11/.git` to write: where that is a link to another's file, it fails."""
+    mark, module = tmp_path / "uv/sdists-v11/.git", tmp_path / "uv/archive-v0/hash/package/__init__.py"
+    for one in (mark, module):
+        one.parent.mkdir(parents=True)
+        one.touch()
+    job.give(tmp_path)
+    assert not mark.exists()
+    assert module.exists()
+    assert mark.parent.stat().st_uid == job.STRANGER
+
+
 def test_cache_that_is_not_there_starts_empty(tmp_path: Path) -> None:
     job.link(tmp_path / "none", tmp_path / "own")
     assert list((tmp_path / "own").iterdir()) == []
