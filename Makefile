@@ -136,6 +136,10 @@ bench: $(VENV)/.dev $(VENV)-bench $(VENV)-bench-mlserver bundle ## Measure servi
 bench-pipeline: $(VENV)/.dev ## Measure `make run` of this commit in a fresh clone with empty caches, and again
 	python -m bench pipeline
 
+.PHONY: bench-monitoring
+bench-monitoring: $(VENV)/.dev bundle ## Measure one look at a million logged rows, and what the limits of decay are worth
+	python -m bench monitoring
+
 .PHONY: bench-labels
 bench-labels: $(VENV)/.dev ## Measure keeping, labelling and joining ten million logged rows, and the memory it takes
 	python -m bench labels

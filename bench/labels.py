@@ -6,17 +6,15 @@ the interpreter. Ids are as long as those of the flights. The folder is under bu
 
 import os
 import shutil
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 
+from bench.alone import alone
 from bench.figures import Figure
-from bench.wrk import BenchError
 from pipeline.context import Context
 from pipeline.monitoring.labels import Label
 from pipeline.monitoring.store import VARIABLE, Store, open_store
@@ -44,25 +42,13 @@ def measure(rows: int, say: Callable[[str], None]) -> list[Figure]:
     try:
         for phase in PHASES:
             say(f"labels: {phase} {rows:,} rows over {DAYS} days")
-            seconds, worked, peak = _alone(phase, rows)
-            figures.append(Figure(f"{phase} {rows:,} rows", (seconds,), "s"))
-            figures.append(Figure(f"{phase} {rows:,} rows, processor time", (worked,), "s"))
-            figures.append(Figure(f"{phase} {rows:,} rows, peak memory", (peak / 1e6,), "MB", MOST_BYTES / 1e6, "<="))
+            spent, what = alone("bench.labels", phase, str(rows)), f"{phase} {rows:,} rows"
+            figures.append(Figure(what, (spent.seconds,), "s"))
+            figures.append(Figure(f"{what}, processor time", (spent.worked,), "s"))
+            figures.append(Figure(f"{what}, peak memory", (spent.peak / 1e6,), "MB", MOST_BYTES / 1e6, "<="))
     finally:
         shutil.rmtree(FOLDER, ignore_errors=True)
     return figures
-
-
-def _alone(phase: str, rows: int) -> tuple[float, float, float]:
-    """Seconds, seconds of processor time and the largest resident set, in bytes, of a process that does one phase."""
-    started = time.monotonic()
-    process = subprocess.Popen([sys.executable, "-m", "bench.labels", phase, str(rows)])
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise BenchError(f"{phase} exited {process.returncode}; `python -m bench.labels {phase} {rows}` shows why")
-    peak = used.ru_maxrss * (1024.0 if sys.platform == "linux" else 1.0)
-    return time.monotonic() - started, used.ru_utime + used.ru_stime, peak
 
 
 def main(phase: str, rows: int) -> None:

@@ -91,11 +91,12 @@ def _cost(bundle: Path, say: Callable[[str], None]) -> Iterator[Figure]:
         say(f"monitoring: {ROWS:,} rows into a store")
         alone("bench.monitoring", "keep", str(bundle), **where)
         say("monitoring: one look")
-        seconds, peak = alone("bench.monitoring", "look", str(bundle), **where)
+        spent = alone("bench.monitoring", "look", str(bundle), **where)
     finally:
         shutil.rmtree(FOLDER, ignore_errors=True)
-    yield Figure(f"feed, drift and decay over {ROWS:,} rows", (seconds,), "s", MOST_SECONDS, "<=")
-    yield Figure(f"feed, drift and decay over {ROWS:,} rows, peak memory", (peak / 1e6,), "MB", MOST_BYTES / 1e6, "<=")
+    what = f"feed, drift and decay over {ROWS:,} rows"
+    yield Figure(what, (spent.seconds,), "s", MOST_SECONDS, "<=")
+    yield Figure(f"{what}, peak memory", (spent.peak / 1e6,), "MB", MOST_BYTES / 1e6, "<=")
 
 
 def _first(bundle: Path) -> date:

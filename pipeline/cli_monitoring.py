@@ -99,6 +99,7 @@ def exporter(
     served: _Served = None,
 ) -> None:
     """HOST (default 127.0.0.1) and PORT (default 9108) are environment variables, as for the server."""
+    from pipeline import production
     from pipeline.context import Context
     from pipeline.lock import exclusive
     from pipeline.monitoring import exporter as exporting
@@ -108,9 +109,12 @@ def exporter(
 
     def look() -> None:
         with exclusive(root, _silent):
-            looking.run(Context(root), today(None), _silent, served)
+            context = Context(root)
+            if served is None:
+                production.bring_main(context)
+            looking.run(context, today(None), _silent, served)
 
-    looks = exporting.Looks(look)
+    looks = exporting.Looks(look, lambda why: typer.echo(f"exporter: a look failed: {why}", err=True))
     host, port = os.environ.get("HOST", "127.0.0.1"), int(os.environ.get("PORT", "9108"))
     typer.echo(f"exporter: http://{host}:{port}/metrics", err=True)
     exporting.serve(root, host, port, looks, env, every)

@@ -56,6 +56,20 @@ def main_ref(context: Context) -> str | None:
     return next((ref for ref in refs if ref in there), None)
 
 
+def bring_main(context: Context) -> None:
+    """Have what the remote calls main now, for who runs longer than a release lasts; without a remote main is here.
+
+    Raises GitError.
+    """
+    from pipeline.delivery.git import REMOTE, Repository
+
+    branch = context.settings.branch
+    repository = Repository(context.root, branch, context.settings.name)
+    if REMOTE in repository.text("remote").split():
+        refs = f"+refs/heads/{branch}:refs/remotes/{REMOTE}/{branch}"
+        repository.raw("fetch", "--quiet", "--no-tags", REMOTE, refs)
+
+
 def _without_main(context: Context) -> Production:
     if not context.git("rev-list", "--all", "--max-count=1"):
         return Production(None, "no release yet: this repository has no commit")

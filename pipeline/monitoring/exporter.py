@@ -3,6 +3,7 @@
 Only what was written is served: a look that fails leaves the last one, and is counted.
 """
 
+import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from pipeline.errors import explain
 from pipeline.monitoring import metrics, report
 from pipeline.monitoring.observation import PATH, read_observation
 
@@ -20,11 +22,11 @@ _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 @dataclass
 class Looks:
-    """Looks at the log, one after another; how many failed, and why the last did."""
+    """Looks at the log, one after another, and how many failed; `tell` is told why."""
 
     look: Callable[[], object]
+    tell: Callable[[str], None]
     failures: int = 0
-    reason: str = ""
     stop: threading.Event = field(default_factory=threading.Event)
 
     def every(self, seconds: float) -> None:
@@ -37,10 +39,9 @@ class Looks:
         """One look. Whatever goes wrong is counted: the next one may do better."""
         try:
             self.look()
-            self.reason = ""
         except Exception as error:  # noqa: BLE001 - the store, git, DVC and the bundle each have their own
             self.failures += 1
-            self.reason = f"{type(error).__name__}: {error}"
+            self.tell(explain(error).message)
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,10 @@ def server(root: Path, host: str, port: int, looks: Looks, env: str) -> Threadin
 
 
 def serve(root: Path, host: str, port: int, looks: Looks, env: str, every: float | None) -> None:
-    """Serve until interrupted; with `every` also look, in a thread of its own."""
+    """Serve until SIGTERM or Ctrl-C; with `every` also look, in a thread of its own."""
     with server(root, host, port, looks, env) as bound:
+        # Where this is a container's first process, nothing else would end it.
+        signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=bound.shutdown).start())
         if every is not None:
             threading.Thread(target=looks.every, args=(every,), daemon=True).start()
         try:

@@ -21,7 +21,7 @@ WORKERS = 4
 ALTERNATIVE = "flightline/one-of"
 OVERLAYS = "k8s/overlays"
 # Folders of k8s/ that an administrator applies, with components of their own.
-BESIDE = ("log-shipping",)
+BESIDE = ("log-shipping", "monitoring")
 _WITHOUT_NAMESPACE = frozenset({"Namespace", "ClusterRole", "ClusterRoleBinding", "AppProject"})
 
 
@@ -52,7 +52,10 @@ class Variant:
 
 @dataclass(frozen=True)
 class Beside:
-    """A folder that is applied as it stands, with these of its own components; None keeps what it says itself."""
+    """A folder that is applied as it stands, with these of its own components; None keeps what it says itself.
+
+    Components that are elsewhere are part of each.
+    """
 
     name: str
     components: tuple[str, ...] | None
@@ -67,7 +70,9 @@ class Beside:
         mine = copy / f"{self.name}.{place}"
         shutil.copytree(copy / self.name, mine)
         if self.components is not None:
-            _use(mine / "kustomization.yaml", self.components)
+            path = mine / "kustomization.yaml"
+            elsewhere = [one for one in read_yaml(path).get("components", ()) if one.startswith("../")]
+            _use(path, [*elsewhere, *self.components])
         return mine
 
 

@@ -20,7 +20,8 @@ ADMISSION = Path("k8s/admission")
 RUNBOOKS = Path("docs/runbooks")
 BINDING, SIGNATURES = ADMISSION / "binding.yaml", ADMISSION / "policy-controller/clusterimagepolicy.yaml"
 TRAINING = Path("k8s/retraining/image/kustomization.yaml")
-TRAINED_BY = Path("k8s/retraining/base/settings.yaml")
+# Of what runs main's own code: where that is.
+TRAINED_BY, OBSERVED_BY = Path("k8s/retraining/base/settings.yaml"), Path("k8s/monitoring/settings.yaml")
 RETRAINING = "retraining"
 COLLECTOR = Path("k8s/log-shipping/config/collector.yaml")
 WORKFLOW = Signing(
@@ -83,6 +84,8 @@ LINES = (
     Line(TRAINING, r"newName: (\S+)-training", "registry", lambda settings: settings.registry),
     Line(TRAINED_BY, r"FLIGHTLINE_REPOSITORY: (\S+)", "repository", lambda settings: settings.repository),
     Line(TRAINED_BY, r"FLIGHTLINE_BRANCH: (\S+)", "branch", lambda settings: settings.branch),
+    Line(OBSERVED_BY, r"FLIGHTLINE_REPOSITORY: (\S+)", "repository", lambda settings: settings.repository),
+    Line(OBSERVED_BY, r"FLIGHTLINE_BRANCH: (\S+)", "branch", lambda settings: settings.branch),
     Line(COLLECTOR, r"/var/log/pods\}/([\w-]+)-\w+_", "name", lambda settings: settings.name),
     Line(SIGNATURES, r"glob: (\S+)@sha256:", "registry", lambda settings: settings.registry),
     Line(SIGNATURES, r"subject: (\S+)", "signing.identity", _subject),

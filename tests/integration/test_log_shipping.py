@@ -1,18 +1,22 @@
 """No prediction is lost between a pod's log file and the store: the real collector, killed, cut off and overrun."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import date
+from http import HTTPStatus
 from pathlib import Path
 from threading import Event, Thread
 
 import pytest
 
 from pipeline.context import Context
+from pipeline.monitoring.endpoint import Endpoint, RefusedError
+from pipeline.monitoring.sink import LOGS
 from pipeline.monitoring.store import open_store
 from tests.collectors import PROJECT, SAID, VERSION, Collector, PodLog, Sink, command, prediction, until
 
@@ -20,6 +24,12 @@ from tests.collectors import PROJECT, SAID, VERSION, Collector, PodLog, Sink, co
 OUTAGE = 60.0 if os.environ.get("FULL") else 4.0
 MIB = 1 << 20
 KILLS = 5
+ACCEPTED, OVERFLOWED = (
+    "otelcol_receiver_accepted_log_records_total",
+    "otelcol_exporter_enqueue_failed_log_records_total",
+)
+REFUSED = "otelcol_exporter_send_failed_log_records_total"
+SIZE, CAPACITY = "otelcol_exporter_queue_size", "otelcol_exporter_queue_capacity"
 FLIGHTLINE = Path(sys.executable).with_name("flightline")
 
 
@@ -165,7 +175,7 @@ def test_an_outage_of_the_sink_loses_nothing_and_repeats_nothing(logs: Path, sin
     server.write(*map(prediction, names[at:]))
     arrived(sink, names)
     assert set(sink.ids.values()) == {1}
-    assert collector.count("otelcol_exporter_enqueue_failed_log_records_total") == 0
+    assert collector.count(OVERFLOWED) == 0
 
 
 def test_an_outage_with_restarts_in_it_loses_nothing(logs: Path, sink: Sink, collector: Collector) -> None:
@@ -173,11 +183,11 @@ def test_an_outage_with_restarts_in_it_loses_nothing(logs: Path, sink: Sink, col
     sink.go()
     collector.start()
     server.write(*map(prediction, names[:300]))
-    until(lambda: collector.count("otelcol_exporter_queue_size") > 0)
+    until(lambda: collector.count(SIZE) > 0)
     assert collector.stop() == 0
     server.write(*map(prediction, names[300:600]))
     collector.start()
-    until(lambda: collector.count("otelcol_receiver_accepted_log_records_total") == 300)
+    until(lambda: collector.count(ACCEPTED) == 300)
     collector.kill()
     server.write(*map(prediction, names[600:]))
     collector.start()
@@ -225,20 +235,42 @@ def test_beyond_its_bound_the_queue_drops_and_counts(
         server.write(*(prediction(name, note="x" * 300) for name in names[start : start + 1000]))
 
     def dropped() -> int:
-        return int(collector.count("otelcol_exporter_enqueue_failed_log_records_total"))
+        return int(collector.count(OVERFLOWED))
 
     def taken() -> int:
-        return int(collector.count("otelcol_receiver_accepted_log_records_total"))
+        return int(collector.count(ACCEPTED))
 
     until(lambda: taken() + dropped() == len(names))
     assert 0 < dropped() < len(names)
-    assert (
-        collector.count("otelcol_exporter_queue_size") <= collector.count("otelcol_exporter_queue_capacity") == 3 * MIB
-    )
+    assert collector.count(SIZE) <= collector.count(CAPACITY) == 3 * MIB
     sink.come()
     until(lambda: len(sink.ids) == taken())
     assert len(sink.ids) + dropped() == len(names)
-    assert collector.count("otelcol_exporter_send_failed_log_records_total") == 0
+    assert collector.count(REFUSED) == 0
+
+
+def test_what_the_sink_refuses_for_good_is_dropped_and_counted(
+    logs: Path, sink: Sink, collecting: Callable[..., Collector]
+) -> None:
+    sink.go()
+
+    def refuse(_: bytes) -> dict[str, str]:
+        raise RefusedError(HTTPStatus.BAD_REQUEST, "never")
+
+    with Endpoint("127.0.0.1", sink.port, {LOGS: refuse}, SAID) as endpoint:
+        Thread(target=endpoint.serve_forever, daemon=True).start()
+        collector = collecting()
+        collector.start()
+        PodLog.of(logs).write(*map(prediction, named(50)))
+        until(lambda: collector.count(REFUSED) == 50)
+        endpoint.shutdown()
+    assert collector.count(SIZE) == 0
+
+
+def test_the_alerts_ask_for_what_the_collector_counts() -> None:
+    """The names that were read from a real collector above."""
+    rules = (PROJECT / "k8s/log-shipping/prometheus-operator/rules.yaml").read_text()
+    assert set(re.findall(r"otelcol_\w+", rules)) == {OVERFLOWED, REFUSED, SIZE, CAPACITY}
 
 
 def test_what_arrives_is_a_dataset_by_day(logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 import model
 from pipeline.context import Context
+from pipeline.gates.load_server import free_port
 from pipeline.monitoring import backtest, observe, report
 from pipeline.monitoring.config import Monitoring
 from pipeline.monitoring.labels import Label
@@ -232,6 +233,19 @@ def test_observe_reads_the_store_and_leaves_everything_for_people_and_machines(s
     again = made.run("flightline", "observe", "--as-of", "2013-05-05", check=False)
     assert again.returncode == 1
     assert len((root / "build/observations.jsonl").read_text().splitlines()) == 1
+
+
+def test_observe_with_the_store_away_is_told_and_leaves_the_last_look(spring: Played) -> None:
+    last = spring.context.root / "build/observation.json"
+    last.write_text("the last look")
+    bucket = {"FLIGHTLINE_STORE": "s3://observed", "AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}"}
+    access = {"AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+    done = Checkout(spring.context.root).run(
+        "flightline", "observe", "--as-of", "2013-05-05", check=False, **bucket, **access
+    )
+    assert done.returncode == 69
+    assert "s3://observed: " in done.stderr.splitlines()[-1]
+    assert last.read_text() == "the last look"
 
 
 def test_an_older_bundle_is_too_little_for_decay_and_the_rest_is_said(spring: Played) -> None:

@@ -2,19 +2,22 @@
 
 import gzip
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
 
 from pipeline.errors import UnavailableError
-from pipeline.monitoring import partitions
+from pipeline.monitoring import log, partitions
+from pipeline.monitoring import store as stores
 from pipeline.monitoring.labels import LabelCounts
 from pipeline.monitoring.place import Place
 from pipeline.monitoring.sources import sources
 from tests.buckets import Buckets, buckets
+from tests.integration.test_labels import Folder
 from tests.observed import APRIL, RULES, evening, label, line, lines, store, values
 
 NEXT = APRIL + timedelta(days=1)
@@ -101,6 +104,76 @@ def test_while_it_is_away_the_place_is_named_and_a_second_run_finishes(running: 
     assert kept.add_predictions([*first, *lines("ab")]).kept == 2
     assert kept.add_labels([label("r0")], evening(NEXT)).new == 1
     assert len(values(kept, date.min, date.max)) == 5
+
+
+def leaving(running: Buckets, some: Sequence[Any], after: int) -> Iterator[Any]:
+    """These, one after another; after so many the object store is away."""
+    for number, one in enumerate(some):
+        if number == after:
+            running.stop()
+        yield one
+
+
+def test_it_goes_in_the_middle_of_a_log_and_a_second_run_finishes(
+    running: Buckets, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log, "ROWS_AT_ONCE", 10)
+    given = [line(f"r{number}", f"2013-04-{1 + number % 3:02}T10:00:00Z") for number in range(30)]
+    with pytest.raises(UnavailableError, match=f"{bucket}.*nothing is lost or twice"):
+        store(bucket).add_predictions(leaving(running, given, 15))
+    running.start()
+    assert len(values(store(bucket))) == 10
+    counts = store(bucket).add_predictions(given)
+    assert (counts.kept, counts.duplicate) == (20, 10)
+    assert len(values(store(bucket))) == 30
+
+
+def test_it_goes_in_the_middle_of_labels_and_a_second_run_finishes(
+    running: Buckets, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stores, "LABELS_AT_ONCE", 10)
+    store(bucket).add_predictions([line(f"r{number}") for number in range(30)])
+    given = [label(f"r{number}", number % 2, APRIL) for number in range(30)]
+    with pytest.raises(UnavailableError, match=bucket):
+        store(bucket).add_labels(leaving(running, given, 15), evening(NEXT))
+    running.start()
+    assert store(bucket).add_labels(given, evening(NEXT)) == LabelCounts(new=20, duplicate=10)
+    assert values(store(bucket)) == {f"r{number}": number % 2 for number in range(30)}
+    assert store(bucket).label_counts() == LabelCounts(new=30, duplicate=10)
+
+
+def test_it_goes_while_it_is_read(running: Buckets, bucket: str) -> None:
+    kept = store(bucket)
+    kept.add_predictions([line("a"), line("b", "2013-04-02T10:00:00Z")])
+    days = kept.batches(date.min, date.max)
+    assert next(days)["id"].to_list() == ["a"]
+    running.stop()
+    try:
+        with pytest.raises(UnavailableError, match=bucket):
+            next(days)
+    finally:
+        running.start()
+
+
+def test_who_types_is_told_and_types_it_again(running: Buckets, bucket: str, tmp_path: Path) -> None:
+    here = Folder(tmp_path)
+    settings = (here.root / "params.yaml").read_text()
+    (here.root / "params.yaml").write_text(settings.replace("store: .observed", f"store: {bucket}"))
+    (here.root / "a.log").write_bytes(b"\n".join(lines("ab")))
+    (here.root / "known.csv").write_text("id,label\na,1\n")
+    typed = (("log", "add", "a.log"), ("labels", "add", "known.csv", "--as-of", "2013-04-02"), ("log", "days"))
+    running.stop()
+    try:
+        for words in typed:
+            said = here.run(*words, code=69).stderr.strip().splitlines()
+            assert bucket in said[-1]
+            assert "run it again: nothing is lost or twice" in said[-1]
+    finally:
+        running.start()
+    assert [here.run(*words).stdout.split(";")[0] for words in typed[:2]] == [
+        "log: 2 lines: 2 predictions kept of 2013-04-01 to 2013-04-01, 0 duplicate, 0 malformed, 0 foreign",
+        "labels: 1 new\n",
+    ]
 
 
 def test_credentials_that_are_refused_are_named(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:

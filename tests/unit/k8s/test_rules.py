@@ -1,9 +1,5 @@
 """The alerts, answered by Prometheus' own engine (promtool): what fires, when, and what stays quiet."""
 
-import json
-import re
-import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -15,11 +11,11 @@ import yaml
 from pipeline.config import read_settings
 from pipeline.validate.settings import page
 from serving.metrics import LATENCY_BOUNDS
+from tests.unit.k8s import promtool
 from tests.unit.k8s.rendering import K8S, composed, of_kind
 
 NAMESPACE = "flightline-staging"
-STEP = 1
-pytestmark = pytest.mark.skipif(not shutil.which("promtool"), reason="promtool (package prometheus) is not installed")
+pytestmark = promtool.needs_promtool
 
 
 @cache
@@ -29,8 +25,16 @@ def groups() -> list[dict[str, Any]]:
     return found
 
 
+@cache
+def groups_beside() -> list[dict[str, Any]]:
+    """Of what is applied beside the overlays."""
+    path = K8S / "log-shipping/prometheus-operator/rules.yaml"
+    found: list[dict[str, Any]] = yaml.safe_load(path.read_text())["spec"]["groups"]
+    return found
+
+
 def alerts() -> list[dict[str, Any]]:
-    return [rule for group in groups() for rule in group["rules"] if "alert" in rule]
+    return [rule for group in (*groups(), *groups_beside()) for rule in group["rules"] if "alert" in rule]
 
 
 def counter(*parts: tuple[float, int], start: float = 0) -> str:
@@ -72,34 +76,9 @@ def pod(
     return found
 
 
-def firing(series: Mapping[str, str], minute: int, scratch: Path, step: int = STEP) -> dict[str, set[str]]:
+def firing(series: Mapping[str, str], minute: int, scratch: Path, step: int = 1) -> dict[str, set[str]]:
     """The alerts that fire at that minute, each with its windows, pods or environments; of this namespace alone."""
-    rules = scratch / "rules.yaml"
-    rules.write_text(yaml.safe_dump({"groups": groups()}))
-    test = {
-        "interval": f"{step}m",
-        "input_series": [{"series": name, "values": values} for name, values in series.items()],
-        "promql_expr_test": [{"expr": 'ALERTS{alertstate="firing"}', "eval_time": f"{minute}m", "exp_samples": []}],
-    }
-    path = scratch / "test.json"
-    document = {"rule_files": [str(rules)], "evaluation_interval": f"{step}m", "tests": [test]}
-    path.write_text(json.dumps(document))
-    done = subprocess.run(["promtool", "test", "rules", path], capture_output=True, text=True, check=False)
-    return _fired(done.stdout + done.stderr)
-
-
-def _fired(said: str) -> dict[str, set[str]]:
-    """Promtool expected nothing, and says what it got: `{__name__="ALERTS", alertname="...", ...} 1E+00, ...`."""
-    assert ("SUCCESS" in said) != ("got:" in said), said
-    found: dict[str, set[str]] = {}
-    for one in re.findall(r'{__name__="ALERTS", ([^}]*)}', said):
-        named = dict(re.findall(r'(\w+)="([^"]*)"', one))
-        assert named["namespace"] == NAMESPACE, named
-        found.setdefault(named["alertname"], set()).add(
-            named.get("window") or named.get("pod") or named.get("env") or ""
-        )
-    assert bool(found) == ("got:" in said), said
-    return found
+    return promtool.firing(groups(), NAMESPACE, series, minute, scratch, step)
 
 
 QUIET = (20, 360)

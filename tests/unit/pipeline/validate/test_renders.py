@@ -13,7 +13,7 @@ Renders = Callable[[], Rendered]
 def test_every_overlay_renders_with_every_combination_of_its_components(rendered: Renders) -> None:
     found = rendered()
     assert found.result.holds, found.result.failures
-    assert found.result.counted.startswith("17 renders")
+    assert found.result.counted.startswith("20 renders")
 
 
 def test_what_is_applied_beside_the_overlays_is_rendered_with_its_own_components(rendered: Renders) -> None:
@@ -21,6 +21,13 @@ def test_what_is_applied_beside_the_overlays_is_rendered_with_its_own_components
     assert {"DaemonSet flightline-log-shipping", "PodMonitor flightline-log-shipping"} <= set(found)
     assert {one.metadata["namespace"] for one in found.values()} == {"monitoring"}
     assert found["PodMonitor flightline-log-shipping"].where == "k8s/log-shipping with prometheus-operator"
+
+
+def test_a_component_that_is_elsewhere_is_part_of_every_combination(rendered: Renders) -> None:
+    found = [one for one in rendered().documents if one.name == "Deployment flightline-observer"]
+    assert [one.where for one in found] == ["k8s/monitoring as it is"]
+    (container,) = found[0].body["spec"]["template"]["spec"]["containers"]
+    assert "@sha256:" in container["image"]
 
 
 def test_what_is_applied_beside_them_and_does_not_render_is_named(rendered: Renders, edit: Edit) -> None:

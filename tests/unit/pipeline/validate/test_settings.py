@@ -49,6 +49,8 @@ def test_the_template_agrees_with_its_settings(tree: Path, settings: Settings) -
             "/other-production_*/server/*.log\n",
             "name",
         ),
+        ("k8s/monitoring/settings.yaml", "example/flightline", "example/other", "repository"),
+        ("k8s/monitoring/settings.yaml", "BRANCH: main", "BRANCH: develop", "branch"),
         (SIGNATURES, "glob: registry.example.com/flightline", "glob: registry.example.com/other", "registry"),
         (SIGNATURES, "github.com/example/flightline/.github", "github.com/other/it/.github", "signing.identity"),
         (SIGNATURES, "token.actions.githubusercontent.com", "token.example.com", "signing.issuer"),
