@@ -19,6 +19,8 @@ PORT = 9090
 INTERVAL = "2s"
 RETENTION = "6h"
 ALERTMANAGER, ROLLOUTS, KUBELET = "127.0.0.1:9093", "127.0.0.1:8090", "127.0.0.1:10250"
+# `flightline exporter`, where somebody started it in the cluster's network.
+OBSERVER = "127.0.0.1:9108"
 # Of the kubelet's many series, what the dashboards draw.
 CONTAINERS = "container_(cpu_usage_seconds_total|memory_working_set_bytes|spec_memory_limit_bytes)"
 
@@ -79,13 +81,13 @@ def load(state: State, objects: Iterable[Mapping[str, Any]]) -> tuple[Path, ...]
 
 
 def configuration(state: State) -> str:
-    """prometheus.yaml: the pods, whose targets come from a file, Argo Rollouts, the kubelet's containers; rules."""
+    """prometheus.yaml: the pods, from a file, Argo Rollouts, what monitoring says, the kubelet's containers; rules."""
     times = {"scrape_interval": INTERVAL, "scrape_timeout": INTERVAL, "evaluation_interval": INTERVAL}
     document = {
         "global": times,
         "rule_files": [str(rules(state) / "*.yaml")],
         "alerting": {"alertmanagers": [{"static_configs": [{"targets": [ALERTMANAGER]}]}]},
-        "scrape_configs": [_pods(state), _rollouts(), _kubelet(state)],
+        "scrape_configs": [_pods(state), _rollouts(), _observer(), _kubelet(state)],
     }
     return yaml.safe_dump(document, sort_keys=False)
 
@@ -97,6 +99,10 @@ def _pods(state: State) -> dict[str, Any]:
 def _rollouts() -> dict[str, Any]:
     """The controller's own labels say which namespace it speaks of."""
     return {"job_name": "rollouts", "honor_labels": True, "static_configs": [{"targets": [ROLLOUTS]}]}
+
+
+def _observer() -> dict[str, Any]:
+    return {"job_name": "observer", "static_configs": [{"targets": [OBSERVER]}]}
 
 
 def _kubelet(state: State) -> dict[str, Any]:

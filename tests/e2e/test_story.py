@@ -8,6 +8,8 @@ import pytest
 
 from infra.local import page
 from infra.local.watch import ENVIRONMENTS, ROLLOUT, aborted, healthy, namespace
+from tests.e2e.alarms import PROMETHEUS, decayed
+from tests.e2e.dashboards import unanswered
 from tests.e2e.figures import held_to_their_limits
 from tests.e2e.team import ROLLOUT_FILE
 from tests.e2e.world import World
@@ -270,16 +272,28 @@ def test_12_image_that_the_registry_lost_is_aborted_by_the_deadline(world: World
         world.until("staging is as before", lambda: world.rollout("staging")["status"]["phase"] == "Healthy")
 
 
-def test_13_no_request_failed_but_those_a_bad_canary_broke(world: World) -> None:
+def test_13_an_alert_reaches_whom_it_concerns_and_every_panel_has_an_answer(world: World) -> None:
+    """The rules and routes of this repository in a real Prometheus and Alertmanager; decay is as monitoring says it."""
+    with world.timeline.chapter("13 an alert, from a figure to whom it concerns"), decayed(world) as told:
+        world.until("retraining is told", lambda: told("retraining"))
+        world.until("people are told", lambda: told("tickets"))
+        world.until("every panel of the dashboards has an answer", lambda: not unanswered(PROMETHEUS))
+    (started,) = told("retraining")
+    assert started["status"] == "firing"
+    assert started["commonLabels"].items() >= {"alertname": "FlightlineDecay", "env": "production"}.items()
+    assert "FlightlineDecay" in {one["labels"]["alertname"] for one in told("tickets")[0]["alerts"]}
+
+
+def test_14_no_request_failed_but_those_a_bad_canary_broke(world: World) -> None:
     assert len(world.traffic()) > 1000
     assert not world.unexcused(), world.unexcused()[:10]
 
 
-def test_14_every_figure_is_within_its_limit(world: World, pytestconfig: pytest.Config) -> None:
+def test_15_every_figure_is_within_its_limit(world: World, pytestconfig: pytest.Config) -> None:
     held_to_their_limits(world.timeline, pytestconfig)
 
 
-def test_15_story_is_told_as_a_page(world: World) -> None:
+def test_16_story_is_told_as_a_page(world: World) -> None:
     world.timeline.write(world.folder)
     assert "<svg" in page.render(world.folder).read_text()
     assert Path(world.folder / "timeline.json").stat().st_size > 0

@@ -36,9 +36,9 @@ class Server:
 
 def submit(server: Server, settings: Settings, as_of: date, force: str) -> str:
     """Start a Workflow of the WorkflowTemplate, unless that day's was started; a sentence. Raises UnavailableError."""
-    from pipeline.monitoring.retrain import engines, manifests
+    from pipeline.monitoring.retrain import manifests
 
-    space, name = manifests.name_of(settings), engines.name_for(settings, as_of, force)
+    space, name = manifests.name_of(settings), manifests.name_for(settings, as_of, force)
     started = _create(server, space, name, {"as-of": as_of.isoformat(), "force": force})
     return f"workflow {name} {'is started' if started else 'was started already'}; `argo watch {name}` shows it"
 

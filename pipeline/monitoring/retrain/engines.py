@@ -22,14 +22,9 @@ def submit(engine: str, settings: Settings, as_of: date, force: str = "") -> str
     raise ConfigError(f"--engine: {engine!r} is none; there are job, workflow and local")
 
 
-def name_for(settings: Settings, as_of: date, force: str) -> str:
-    """`flightline-retraining-20130603`; what a person forces has a name of its own."""
-    return f"{manifests.name_of(settings)}-{as_of:%Y%m%d}{'-forced' if force else ''}"
-
-
 def start_job(cluster: Cluster, settings: Settings, as_of: date, force: str) -> str:
     """A Job of the CronJob that is on the cluster: what was reviewed and applied is what runs."""
-    space, name = manifests.name_of(settings), name_for(settings, as_of, force)
+    space, name = manifests.name_of(settings), manifests.name_for(settings, as_of, force)
     path = f"/apis/batch/v1/namespaces/{space}"
     found = cluster.get(f"{path}/cronjobs/{space}")
     if found is None:

@@ -5,6 +5,7 @@ People change steps.py and params.yaml, never these files; `make validate` rende
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,11 @@ Document = dict[str, Any]
 def name_of(settings: Settings) -> str:
     """What the objects and their namespace are called."""
     return f"{settings.name}-{COMPONENT}"
+
+
+def name_for(settings: Settings, as_of: date, force: str) -> str:
+    """`flightline-retraining-20130603`; what a person forces has a name of its own."""
+    return f"{name_of(settings)}-{as_of:%Y%m%d}{'-forced' if force else ''}"
 
 
 def documents(settings: Settings, retrain: Retrain) -> dict[Path, list[Document]]:

@@ -33,19 +33,19 @@ def overlay(environment: str) -> Objects:
 
 
 @cache
-def composed(components: Sequence[str]) -> Objects:
-    """Base, staging's numbers and these components, as a fork's overlay would choose them."""
+def composed(components: Sequence[str], environment: str = "staging") -> Objects:
+    """Base, an environment's numbers and these components, as a fork's overlay would choose them."""
     with TemporaryDirectory() as scratch:
         copy = shutil.copytree(K8S, Path(scratch) / "k8s")
         folder = copy / "overlays" / "chosen"
         folder.mkdir()
-        shutil.copy(K8S / "overlays/staging/analysis.yaml", folder)
+        shutil.copy(K8S / "overlays" / environment / "analysis.yaml", folder)
         (folder / "kustomization.yaml").write_text(
             yaml.safe_dump(
                 {
                     "apiVersion": "kustomize.config.k8s.io/v1beta1",
                     "kind": "Kustomization",
-                    "namespace": "flightline-staging",
+                    "namespace": f"flightline-{environment}",
                     "resources": ["../../base", "analysis.yaml"],
                     "components": [f"../../components/{name}" for name in (*NEEDED, *components)],
                 }

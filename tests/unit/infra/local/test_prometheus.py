@@ -102,7 +102,7 @@ def rule(namespace: str) -> dict[str, Any]:
 
 def test_argo_rollouts_and_the_kubelet_are_scraped_as_the_dashboards_need_them(state: State) -> None:
     jobs = {one["job_name"]: one for one in yaml.safe_load(prometheus.configuration(state))["scrape_configs"]}
-    assert set(jobs) == {"pods", "rollouts", "kubelet"}
+    assert set(jobs) == {"pods", "rollouts", "observer", "kubelet"}
     kept = jobs["kubelet"]["metric_relabel_configs"][0]["regex"]
     asked = {name for one in queries() for name in re.findall(r"\bcontainer_\w+(?={)", one.expr)}
     assert asked

@@ -140,7 +140,7 @@ def test_address_is_given_as_argos_own_command_takes_it(place: str) -> None:
 
 
 def test_what_is_forced_has_a_name_of_its_own() -> None:
-    assert engines.name_for(SETTINGS, DAY, "a new schema") == f"{NAME}-forced"
+    assert manifests.name_for(SETTINGS, DAY, "a new schema") == f"{NAME}-forced"
 
 
 def test_unknown_engine_is_named() -> None:
