@@ -43,9 +43,11 @@ def logs(tmp_path: Path) -> Path:
 @pytest.fixture
 def sink(tmp_path: Path) -> Iterator[Sink]:
     made = Sink(tmp_path / "handed-over.jsonl")
-    made.come()
-    yield made
-    made.go()
+    try:
+        made.come()
+        yield made
+    finally:
+        made.go()
 
 
 @pytest.fixture
