@@ -158,7 +158,9 @@ def _nulls(week: Tally, known: Known) -> Reading:
     over = {name: rise for name, rise in increases.items() if rise > limit}
     most = max(increases.values(), default=0.0)
     listed = named(f"{name} is missing in {100 * rise:.0f} points more of the rows" for name, rise in over.items())
-    reason = f"missing values: {listed} than in training" if over else "no more than in training, within the limit"
+    reason = (
+        f"missing values: {listed} than in training" if over else "no column lost more of its values than the limit"
+    )
     return Reading(name=NULLS, value=most, high=limit, alarm=bool(over), reason=reason)
 
 

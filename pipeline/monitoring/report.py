@@ -22,7 +22,7 @@ from pipeline.report.figures import Bar, Chart, Forest, Line, Series, sentence
 from pipeline.report.templating import template
 from pipeline.report.words import short
 from pipeline.text import interval, number, plain
-from pipeline.verdict import Curve
+from pipeline.verdict import Curve, Table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 NAME = "observation.html"
 _TONES = {"quiet": "pass", "alarm": "fail", "too little": "inconclusive"}
 _TITLES = {"decay": "Decay", "feed": "Broken feed", "drift": "Drift"}
+_LABELS = {"late": "late ones, among the new"}
 _QUESTIONS = {
     "decay": "Does what happens still fit what the model expects? Only this may start a retraining.",
     "feed": "Are the rows that come in what they were in training? If not, nothing may be learnt from them.",
@@ -145,7 +146,7 @@ def _about(observation: Observation) -> str:
 
 
 def _parts(observation: Observation) -> Iterator[Part]:
-    tables = {one.name: grid(one) for one in observation.tables}
+    tables = {one.name: _windows(one) if one.name == "window" else grid(one) for one in observation.tables}
     pictures: dict[str, tuple[Chart | Forest, ...]] = {
         "decay": tuple(_of_decay(observation)),
         "feed": tuple(_of_feed(observation)),
@@ -165,6 +166,12 @@ def _parts(observation: Observation) -> Iterator[Part]:
             pictures=pictures[name],
             tables=(table,) if table else (),
         )
+
+
+def _windows(table: Table) -> Grid:
+    """Each figure by itself: one column has counts of rows and losses below 1."""
+    rows = tuple(tuple(plain(one) if isinstance(one, str) else number(one) for one in row) for row in table.rows)
+    return Grid("The window", tuple(map(plain, table.columns)), rows, (False, *(True for _ in table.columns[1:])))
 
 
 def _row(one: Reading) -> Row:
@@ -277,7 +284,7 @@ def _kind(one: Reading, limit: float | None) -> Literal["judged", "harmed", "lis
 def _labels(observation: Observation) -> Grid:
     counts = observation.labels.model_dump() if observation.labels else {}
     rows = [("labelled rows since production's data ended", number(observation.new_labels))]
-    rows += [(plain(name), number(count)) for name, count in counts.items()]
+    rows += [(_LABELS.get(name, plain(name)), number(count)) for name, count in counts.items()]
     return Grid("Labels", ("What became of them", "Rows"), tuple(rows), (False, True))
 
 

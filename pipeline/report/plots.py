@@ -193,7 +193,8 @@ def _scale(axes: "Axes", chart: Chart) -> None:
         axes.set_ylim(*_on_zero(chart))
     else:
         (low, high), lines = axes.get_ylim(), [line.at for line in chart.lines if line.axis == "y"]
-        axes.set_ylim(min(0.0, low, *lines), max([high, *(1.08 * one for one in lines)]))
+        bottom = min(0.0, low, *lines)
+        axes.set_ylim(bottom, max([high + 0.03 * (high - bottom), *(1.08 * one for one in lines)]))
 
 
 def _dates(axes: "Axes", days: Sequence[float]) -> None:

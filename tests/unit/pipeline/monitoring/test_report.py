@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.monitoring import report
 from pipeline.monitoring.observation import RESIDUAL, Observation, Reading, Section, section
+from pipeline.verdict import Table
 from tests.observations import QUIET, observation
 
 UNKNOWN = Section(alarm=False, decision="too little", reason="12 labelled days since 2013-04-01")
@@ -49,6 +50,15 @@ def test_every_question_has_a_section_with_its_pictures(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("error:constrained_layout not applied")
+def test_counts_and_losses_of_the_window_are_each_in_their_own_digits(tmp_path: Path) -> None:
+    rows = (("labelled rows", 25_558, 25_297), ("mean loss", 0.6015, 0.489))
+    text = page(
+        observation(tables=(Table(name="window", columns=("", "window", "held-out rows"), rows=rows),)), tmp_path
+    )
+    for said in ("25,558", "25,297", ".6015", ".4890"):
+        assert f">{said}<" in text
+
+
 def test_limits_and_days_are_drawn(tmp_path: Path) -> None:
     text = page(observation(), tmp_path)
     assert "limit" in text
