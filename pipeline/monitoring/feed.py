@@ -73,7 +73,7 @@ def judge(tallies: Mapping[date, Tally], known: Known, as_of: date) -> Section:
 
 
 def _worst(week: Tally, tallies: Mapping[date, Tally], days: Sequence[date], known: Known) -> Iterator[Reading]:
-    """For each kind of fault the worst of the week and of each of its days."""
+    """For each kind of fault what the week says, else the first of its days that says something."""
     parts = [(f"from {days[0]} to {days[-1]}", week), *((f"on {day}", tallies[day]) for day in days if day in tallies)]
     found = [(when, fault) for when, tally in parts for fault in faults(tally, known)]
     for kind in _IMPOSSIBLE:
@@ -81,9 +81,9 @@ def _worst(week: Tally, tallies: Mapping[date, Tally], days: Sequence[date], kno
         if not mine:
             yield Reading(name=kind, value=0.0, high=_limit(kind, known.limits), reason=_sound(kind, week, known))
             continue
-        when, _ = mine[0]
-        said = named([fault.text for at, fault in mine if at == when], 3)
-        size = max(fault.size for _, fault in mine)
+        when = mine[0][0]
+        here = [fault for at, fault in mine if at == when]
+        size, said = max(fault.size for fault in here), named([fault.text for fault in here], 3)
         yield Reading(
             name=kind, value=size, high=_limit(kind, known.limits), alarm=True, reason=f"{kind}: {said}, {when}"
         )
@@ -120,7 +120,7 @@ def _relations(tally: Tally, known: Known) -> Iterator[Fault]:
         usual = known.reference.relations.get(name, 0.0)
         if _cases(violations, tally, usual + known.limits.max_relation_violation_share, known):
             share = violations / tally.rows
-            yield Fault(RELATIONS, share, f"{name} does not hold in {percent(share)} of rows; was a unit changed?")
+            yield Fault(RELATIONS, share, f"{name} does not hold in {percent(share)} of rows (was a unit changed?)")
 
 
 def _unseen(tally: Tally, known: Known) -> Iterator[Fault]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from pipeline import verdict
 from pipeline.frames import write_text
 from pipeline.monitoring.observation import (
     OBSERVED_OVER_EXPECTED,
@@ -22,7 +23,7 @@ from pipeline.report.figures import Bar, Chart, Forest, Line, Series, sentence
 from pipeline.report.templating import template
 from pipeline.report.words import short
 from pipeline.text import interval, number, plain
-from pipeline.verdict import Curve, Table
+from pipeline.verdict import Curve
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -168,7 +169,7 @@ def _parts(observation: Observation) -> Iterator[Part]:
         )
 
 
-def _windows(table: Table) -> Grid:
+def _windows(table: verdict.Table) -> Grid:
     """Each figure by itself: one column has counts of rows and losses below 1."""
     rows = tuple(tuple(plain(one) if isinstance(one, str) else number(one) for one in row) for row in table.rows)
     return Grid("The window", tuple(map(plain, table.columns)), rows, (False, *(True for _ in table.columns[1:])))

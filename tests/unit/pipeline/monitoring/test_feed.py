@@ -6,6 +6,7 @@ from datetime import date, timedelta
 import polars as pl
 import pytest
 
+from pipeline.gates.decide import percent
 from pipeline.monitoring import feed
 from pipeline.monitoring.config import FeedLimits
 from pipeline.monitoring.observation import Section
@@ -85,6 +86,13 @@ def test_what_is_impossible_alarms_on_the_very_day(
     assert reading.alarm
     assert said in reading.reason
     assert str(LAST) in reading.reason
+
+
+def test_the_share_that_is_found_is_the_one_that_is_said(looker: Looker, april: list[pl.DataFrame]) -> None:
+    reading = judged(looker, changed(april, celsius, 2)).reading(feed.RELATIONS)
+    assert reading is not None
+    assert reading.value is not None
+    assert f"in {percent(reading.value)} of rows" in reading.reason
 
 
 def test_a_column_that_lost_its_values_alarms(looker: Looker, april: list[pl.DataFrame]) -> None:
