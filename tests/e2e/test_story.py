@@ -279,7 +279,7 @@ def test_13_an_alert_reaches_whom_it_concerns_and_every_panel_has_an_answer(worl
         world.until("retraining is told", lambda: told("retraining"))
         world.until("people are told", lambda: "FlightlineDecay" in _alerts(told("tickets")))
         world.until("every panel of the dashboards has an answer", lambda: not unanswered(PROMETHEUS))
-    (started,) = told("retraining")
+        (started,) = told("retraining")
     assert started["status"] == "firing"
     assert started["commonLabels"].items() >= {"alertname": "FlightlineDecay", "env": "production"}.items()
 
