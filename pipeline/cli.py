@@ -17,7 +17,17 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from pipeline import cli_demo, cli_monitoring, cli_push, cli_retrain, cli_shadow, cli_sink, cli_supply, cli_validate
+from pipeline import (
+    cli_demo,
+    cli_monitoring,
+    cli_play,
+    cli_push,
+    cli_retrain,
+    cli_shadow,
+    cli_sink,
+    cli_supply,
+    cli_validate,
+)
 from pipeline.cli_ci import ci
 from pipeline.cli_cluster import cluster
 from pipeline.cli_dashboards import dashboards
@@ -58,6 +68,7 @@ cli_supply.register(app)
 cli_push.register(app)
 cli_demo.register(app)
 cli_monitoring.register(app)
+cli_play.register(app)
 cli_retrain.register(app)
 cli_shadow.register(app)
 cli_sink.register(log)

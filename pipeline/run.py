@@ -69,15 +69,20 @@ def serving(context: Context, verdict: Verdict | None) -> Callable[[], None]:
 
 def server_environment(context: Context, verdict: Verdict | None) -> Mapping[str, str]:
     """HOST and PORT as the person set them, the version to serve, the SLO to show, and the notice."""
-    version, (host, port) = bundle.version(context.root / paths.BUNDLE), address()
-    slo = {f"FLIGHTLINE_SLO_{name.upper()}": str(value) for name, value in read_slo(context.root).model_dump().items()}
+    version = bundle.version(context.root / paths.BUNDLE)
+    served = served_by(context.root, paths.BUNDLE, version, address())
+    return {**served, "FLIGHTLINE_NOTICE": notice(version, verdict)}
+
+
+def served_by(root: Path, folder: Path, version: str, listen: tuple[str, int]) -> Mapping[str, str]:
+    """What `python -m serving` is told by `make run`: the bundle, the version it must be, where to listen, the SLO."""
+    slo = {f"FLIGHTLINE_SLO_{name.upper()}": str(value) for name, value in read_slo(root).model_dump().items()}
     return {
         **slo,
-        "FLIGHTLINE_BUNDLE": str(paths.BUNDLE),
+        "FLIGHTLINE_BUNDLE": str(folder),
         "FLIGHTLINE_BUNDLE_VERSION": version,
-        "FLIGHTLINE_HOST": host,
-        "FLIGHTLINE_PORT": str(port),
-        "FLIGHTLINE_NOTICE": notice(version, verdict),
+        "FLIGHTLINE_HOST": listen[0],
+        "FLIGHTLINE_PORT": str(listen[1]),
     }
 
 

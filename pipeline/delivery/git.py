@@ -208,6 +208,20 @@ class Repository:
             tree = self.text("write-tree", environment=environment)
             return self.text("commit-tree", tree, "-p", parent, stdin=message.encode(), environment=environment)
 
+    def snapshot(self, here: Path, parent: str, message: str) -> str:
+        """A commit on `parent` of the files of another checkout, as they are there now; nothing of it changes."""
+        listed = Repository(here, self.branch, self.name).raw(
+            "ls-files", "-z", "--cached", "--others", "--exclude-standard"
+        )
+        work = {"GIT_DIR": self.text("rev-parse", "--absolute-git-dir"), "GIT_WORK_TREE": str(here)}
+        with tempfile.TemporaryDirectory(prefix="flightline-") as scratch:
+            environment = {"GIT_INDEX_FILE": str(Path(scratch) / "index"), **self._author()}
+            there = Repository(here, self.branch, self.name)
+            words = ("update-index", "--add", "--remove", "-z", "--stdin")
+            there.raw(*words, stdin=listed, environment={**environment, **work})
+            tree = self.text("write-tree", environment=environment)
+            return self.text("commit-tree", tree, "-p", parent, stdin=message.encode(), environment=environment)
+
     def _entry(self, data: bytes | None) -> str:
         return _GONE if data is None else f"{FILE} {self.text('hash-object', '-w', '--stdin', stdin=data)}"
 

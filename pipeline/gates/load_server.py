@@ -79,19 +79,23 @@ def run(
     environment: Mapping[str, str],
     *,
     ready: str = "/readyz",
-    cwd: Path | None = None,
     patience: float = START_SECONDS,
     whole: bool = False,
+    log: Path | None = None,
 ) -> Iterator[Server]:
     """Run `command` until the block ends, entering it once GET `ready` on `port` answers 200.
 
-    `environment` is added to this process's, or is the `whole` of it. Raises ServerError where that takes more than
-    `patience` seconds.
+    `environment` is added to this process's, or is the `whole` of it. What it prints is added to the file `log`, or
+    goes nowhere. Raises ServerError where getting ready takes more than `patience` seconds.
     """
     with tempfile.TemporaryDirectory(prefix="flightline-") as folder:
         errors = Path(folder) / "stderr"
         given = environment if whole else {**_inherited(), **environment}
-        with errors.open("wb") as sink, _process(command, given, sink, cwd) as process:
+        with (
+            errors.open("wb") as sink,
+            (log or Path(os.devnull)).open("ab") as output,
+            _process(command, given, (output, sink)) as process,
+        ):
             yield Server(process, port, _wait(process, port, ready, errors, patience), errors)
 
 
@@ -116,16 +120,16 @@ def _first_ephemeral() -> int:
 
 @contextmanager
 def _process(
-    command: Sequence[str], environment: Mapping[str, str], sink: IO[bytes], cwd: Path | None
+    command: Sequence[str], environment: Mapping[str, str], sinks: tuple[IO[bytes], IO[bytes]]
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A child in a process group of its own, so that workers it may have started end with it."""
+    output, errors = sinks
     process = subprocess.Popen(
         command,
         env=environment,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=sink,
-        cwd=cwd,
+        stdout=output,
+        stderr=errors,
         start_new_session=True,
     )
     try:

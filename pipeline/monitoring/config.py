@@ -59,11 +59,19 @@ class DecayLimits(Frozen):
         return self
 
 
+class PlayRules(Frozen):
+    """What `flightline play` plays: so many days after production's own data, labels so many days after their event."""
+
+    days: int = Field(153, ge=1, le=3660)
+    labels_after_days: int = Field(7, ge=1, le=366)
+
+
 class Monitoring(Keeping):
     """Every setting of monitoring."""
 
     feed: FeedLimits = FeedLimits()
     decay: DecayLimits = DecayLimits()
+    play: PlayRules = PlayRules()
 
 
 def read_monitoring(root: Path) -> Monitoring:

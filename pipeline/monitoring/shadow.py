@@ -99,11 +99,11 @@ def compare(
     model: Model, rows: Logged, challenger: Bundle, limits: BenchmarkGate, production: Bundle | None = None
 ) -> Shadow:
     """Score the rows with the challenger and hold its loss against the logged scores'. Pure but for the models."""
-    scores, said = _scores(challenger, rows.frame), rows.frame[_SCORE].to_numpy(np.float64)
+    theirs, said = scores(challenger, rows.frame), rows.frame[_SCORE].to_numpy(np.float64)
     comparison = benchmark.Comparison(
-        candidate_loss=model.loss(rows.frame, scores),
+        candidate_loss=model.loss(rows.frame, theirs),
         reference_loss=model.loss(rows.frame, said),
-        candidate_scores=scores,
+        candidate_scores=theirs,
         labels=rows.frame[model.schema.label].to_numpy(np.float64),
         blocks=rows.frame[_DAY].astype(str).to_numpy(),
         task=model.card.task,
@@ -116,13 +116,14 @@ def compare(
         production=rows.version,
         window=rows.window,
         gate=benchmark.judge(comparison, "gain", limits),
-        distance=statistics.ks_distance(scores, said),
-        flips=_flips(model.card.threshold, scores, said),
-        drifted=None if production is None else float(np.abs(_scores(production, rows.frame) - said).max()),
+        distance=statistics.ks_distance(theirs, said),
+        flips=_flips(model.card.threshold, theirs, said),
+        drifted=None if production is None else float(np.abs(scores(production, rows.frame) - said).max()),
     )
 
 
-def _scores(bundle: Bundle, frame: pd.DataFrame) -> Floats:
+def scores(bundle: Bundle, frame: pd.DataFrame) -> Floats:
+    """A bundle's scores of prepared rows, shape (rows,)."""
     columns = columns_of(frame, bundle.signature.names)
     return bundle.score(encode(bundle.signature, columns)).astype(np.float64)
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipeline import paths
 from pipeline.context import Context
@@ -91,7 +92,7 @@ def prepare(repository: Repository, attempt: Attempt, main: str, files: Mapping[
     state = root / _STATE
     if not state.is_file() or state.read_text() != attempt.key + attempt.base:
         remove(root)
-        _clone(repository, root, attempt.base)
+        clone(repository, root, attempt.base)
         state.write_text(attempt.key + attempt.base)
     _point(repository, root, main)
     _configure_dvc(repository.root, root)
@@ -101,7 +102,7 @@ def prepare(repository: Repository, attempt: Attempt, main: str, files: Mapping[
     return Workspace(root)
 
 
-def _clone(repository: Repository, root: Path, commit: str) -> None:
+def clone(repository: Repository, root: Path, commit: str) -> None:
     """The commit checked out, sharing this clone's objects; both forget each other's branches."""
     root.parent.mkdir(parents=True, exist_ok=True)
     source = str(repository.root.resolve())
@@ -128,13 +129,18 @@ def _configure_dvc(here: Path, there: Path) -> None:
 
     written = configparser.ConfigParser(interpolation=None)
     with Repo(str(here)) as repo:
-        written["cache"] = {"dir": str(Path(repo.cache.local.path).parents[1])}
+        written["cache"] = {"dir": str(cache_of(repo))}
         written["core"] = {"remote": str(repo.config["core"].get("remote", ""))}
         for name, remote in repo.config["remote"].items():
             written[f"'remote \"{name}\"'"] = {key: _text(value) for key, value in remote.items()}
     path = there / ".dvc/config.local"
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         written.write(file)
+
+
+def cache_of(repo: Any) -> Path:
+    """Where a DVC repository keeps what stages make on this machine."""
+    return Path(repo.cache.local.path).parents[1]
 
 
 def _text(value: object) -> str:

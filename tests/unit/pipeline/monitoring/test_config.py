@@ -16,7 +16,7 @@ def written(root: Path, monitoring: dict) -> Path:
 
 def test_the_shipped_section_says_what_the_defaults_are() -> None:
     shipped = yaml.safe_load((PROJECT / "params.yaml").read_text())["monitoring"]
-    for part in ("feed", "decay"):
+    for part in ("feed", "decay", "play"):
         assert shipped[part] == Monitoring().model_dump(mode="json")[part]
 
 
