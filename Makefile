@@ -167,6 +167,11 @@ share: $(VENV)/.deliver ## Give DVC's default remote what it lacks; on main that
 security: $(VENV)/.dev $(VENV)-scan ## Scan workflows, manifests, Dockerfile, secrets, dependencies; OFFLINE=1 leaves out what asks a database
 	flightline security $(if $(OFFLINE),--offline)
 
+# The days after production's own data, played: no cluster, and nothing of this checkout changes.
+.PHONY: observe
+observe: $(VENV)/.gate $(VENV)/.deliver $(VENV)/.monitor ## Play five months to the server here: drift, decay, retraining; writes build/observe/
+	@flightline play
+
 .PHONY: retrain
 retrain: $(VENV)/.gate $(VENV)/.deliver $(VENV)/.monitor ## Try a newer window if production has decayed: on the cluster, or ENGINE=local
 	flightline retrain $(if $(ENGINE),--engine $(ENGINE))

@@ -121,10 +121,10 @@ def _tone(story: Story) -> str:
 
 def _about(story: Story) -> str:
     return (
-        f"{number(story.rows)} rows from {story.first} to {story.last}, in their order, were asked of the server that "
-        f"`make run` starts. Labels came {story.labels_after_days} days later. Each morning `flightline observe` looked, "
-        "and where it found decay `flightline retrain` tried a newer window; what that proposed was merged at once. "
-        f"Production began with the data to {story.data_end}."
+        f"The server that `make run` starts was asked about {number(story.rows)} rows from {story.first} to "
+        f"{story.last}, in their order; labels came {story.labels_after_days} days later. Each morning "
+        "`flightline observe` looked, and where it found decay `flightline retrain` tried a newer window; what that "
+        f"proposed was merged at once. Production began with the data to {story.data_end}."
     )
 
 

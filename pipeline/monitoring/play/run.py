@@ -132,18 +132,27 @@ def _store(folder: Path) -> Iterator[None]:
 
 
 def rows(context: Context, span: Span) -> dict[date, pd.DataFrame]:
-    """What the source gives for the days to be played, by day. Raises ConfigError where it gives none."""
-    key = read_retrain(context.root).window_key
-    text = window.advanced((context.root / PARAMS).read_text(), key, span.last)
-    params = validated(Params, yaml.safe_load(text), context.root / PARAMS)
-    later: Model = models.load(params.of_model())
-    found = traffic.by_day(later.prepare(later.fetch()), later.schema, span.first, span.last)
+    """What the source gives for the days to be played, by day. Raises ConfigError where it gives none.
+
+    A window that rolls on forgets its first days, so it is moved back to each day before those that it gave.
+    """
+    key, found, end = read_retrain(context.root).window_key, dict[date, pd.DataFrame](), span.last
+    while end >= span.first and (some := _rows(context, key, span.first, end)):
+        found, end = {**some, **found}, min(some) - _A_DAY
     if not found:
         raise ConfigError(
             f"with {key} at {span.last} model/ gives no row from {span.first} to {span.last}; give other days "
             "by --from and --to"
         )
     return found
+
+
+def _rows(context: Context, key: str, first: date, end: date) -> dict[date, pd.DataFrame]:
+    """Rows of a window to `end`, from `first` on."""
+    text = window.advanced((context.root / PARAMS).read_text(), key, end)
+    params = validated(Params, yaml.safe_load(text), context.root / PARAMS)
+    later: Model = models.load(params.of_model())
+    return traffic.by_day(later.prepare(later.fetch()), later.schema, first, end)
 
 
 @dataclass(frozen=True)
@@ -249,12 +258,9 @@ class Player:
 
     def _day(self, caller: "Callers", looks: Looks) -> None:
         """A day of traffic, the labels that are due, and the look on the morning after."""
-        as_of = self._morning
-        sent = (
-            caller.play(traffic.requests(self.frames[day], self.model.schema))
-            if (day := as_of - _A_DAY) in self.frames
-            else Sent()
-        )
+        as_of, day = self._morning, self._morning - _A_DAY
+        frame = self.frames.get(day)
+        sent = Sent() if frame is None else caller.play(traffic.requests(frame, self.model.schema))
         labels = self._labels(as_of)
         looks.changed(day)
         looks.changed(as_of - self.span.late * _A_DAY)

@@ -1,0 +1,3 @@
+from model.tastes import load
+
+__all__ = ["load"]
