@@ -39,8 +39,8 @@ def play(
     """Nothing of the checkout changes; a run that was stopped goes on where it was."""
     from pipeline.context import Context
     from pipeline.monitoring.play import page
+    from pipeline.monitoring.play.plan import span_of
     from pipeline.monitoring.play.run import play as played
-    from pipeline.monitoring.play.run import span_of
     from pipeline.monitoring.play.stage import FOLDER
 
     root = Path.cwd()

@@ -10,31 +10,30 @@ from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
-import yaml
 
-import model as models
 from model.contract import Model
-from pipeline.config import ConfigError, Frozen, Params, validated
 from pipeline.context import Context
 from pipeline.delivery.git import Here
 from pipeline.errors import UnavailableError
-from pipeline.gates.load_server import Server, ServerError
+from pipeline.gates.load_server import ServerError
 from pipeline.lock import exclusive
 from pipeline.monitoring import observe
 from pipeline.monitoring.config import read_monitoring
 from pipeline.monitoring.observation import Observation
+from pipeline.monitoring.play import plan, telling, traffic
 from pipeline.monitoring.play import stage as stages
 from pipeline.monitoring.play import story as stories
-from pipeline.monitoring.play import telling, traffic
+from pipeline.monitoring.play.exchange import Exchange
 from pipeline.monitoring.play.looks import Looks
+from pipeline.monitoring.play.plan import Span
 from pipeline.monitoring.play.stage import Stage
 from pipeline.monitoring.play.story import Story
-from pipeline.monitoring.play.traffic import Caller, Sent
+from pipeline.monitoring.play.traffic import Sent
 from pipeline.monitoring.played import event_time
 from pipeline.monitoring.reference import read_reference
 from pipeline.monitoring.retrain import guards, window
 from pipeline.monitoring.retrain.attempts import PARAMS, Attempt
-from pipeline.monitoring.retrain.config import Retrain, read_retrain
+from pipeline.monitoring.retrain.config import Retrain
 from pipeline.monitoring.retrain.guards import Answer, Asked
 from pipeline.monitoring.retrain.run import Run, retrain
 from pipeline.monitoring.retrain.steps import HOLDER
@@ -43,41 +42,9 @@ from pipeline.monitoring.store import VARIABLE, Store, open_store
 from serving import bundle
 
 Say = Callable[[str], None]
-LOG_SECONDS = 30.0
 _TRIES = 3
 _A_DAY = timedelta(days=1)
 _BAR = 24
-
-
-class Span(Frozen):
-    """Which days are played, both included; labels come `late` days after their event.
-
-    `ends` is where the window of params.yaml is moved to first, None where it stands.
-    """
-
-    first: date
-    last: date
-    late: int
-    ends: date | None = None
-
-    @property
-    def mornings(self) -> int:
-        """How many looks there are: one after each day."""
-        return (self.last - self.first).days + 1
-
-
-def span_of(root: Path, first: date | None, last: date | None) -> Span:
-    """From what was asked for, `monitoring.play` and the window of params.yaml. Raises ConfigError."""
-    rules, key = read_monitoring(root).play, read_retrain(root).window_key
-    end = window.read((root / PARAMS).read_text(), key)
-    begins = first or end + _A_DAY
-    if begins <= end:
-        raise ConfigError(f"--from {begins}: production has the data to {end} ({key} in params.yaml); give a later day")
-    until = last or begins + timedelta(days=rules.days - 1)
-    if until < begins:
-        raise ConfigError(f"--to {until}: it is before {begins}, the first day to be played; give a later day")
-    ends = begins - _A_DAY
-    return Span(first=begins, last=until, late=rules.labels_after_days, ends=None if ends == end else ends)
 
 
 def play(context: Context, span: Span, say: Say, tell: Say, *, anew: bool = False) -> Story:
@@ -95,7 +62,7 @@ def play(context: Context, span: Span, say: Say, tell: Say, *, anew: bool = Fals
             telling.page(stage, done)
             return done
         say("rows to be played")
-        frames = rows(context, span)
+        frames = plan.rows(context, span)
         if anew or not stage.begun(key):
             say("production: dvc repro")
             stages.make(context.root, stage, key, span.ends)
@@ -129,30 +96,6 @@ def _store(folder: Path) -> Iterator[None]:
             del os.environ[VARIABLE]
         else:
             os.environ[VARIABLE] = before
-
-
-def rows(context: Context, span: Span) -> dict[date, pd.DataFrame]:
-    """What the source gives for the days to be played, by day. Raises ConfigError where it gives none.
-
-    A window that rolls on forgets its first days, so it is moved back to each day before those that it gave.
-    """
-    key, found, end = read_retrain(context.root).window_key, dict[date, pd.DataFrame](), span.last
-    while end >= span.first and (some := _rows(context, key, span.first, end)):
-        found, end = {**some, **found}, min(some) - _A_DAY
-    if not found:
-        raise ConfigError(
-            f"with {key} at {span.last} model/ gives no row from {span.first} to {span.last}; give other days "
-            "by --from and --to"
-        )
-    return found
-
-
-def _rows(context: Context, key: str, first: date, end: date) -> dict[date, pd.DataFrame]:
-    """Rows of a window to `end`, from `first` on."""
-    text = window.advanced((context.root / PARAMS).read_text(), key, end)
-    params = validated(Params, yaml.safe_load(text), context.root / PARAMS)
-    later: Model = models.load(params.of_model())
-    return traffic.by_day(later.prepare(later.fetch()), later.schema, first, end)
 
 
 @dataclass(frozen=True)
@@ -244,9 +187,9 @@ class Player:
         self.tell(f"{self._morning}  production is {version[:12]}, with data to {end}")
         try:
             with self.stage.serving(version) as (server, log):
-                caller = Callers(server, log, self.store)
+                exchange = Exchange(server, log, self.store)
                 while not self.ended and self._standing.version == version:
-                    self._day(caller, looks)
+                    self._day(exchange, looks)
                     self._settle()
         except ServerError as error:
             raise UnavailableError(f"the server of {version[:12]}: {error}; run it again, it goes on") from error
@@ -256,11 +199,11 @@ class Player:
         """The next look: the day after the first, or after the last look."""
         return self.days[-1].as_of + _A_DAY if self.days else self.span.first + _A_DAY
 
-    def _day(self, caller: "Callers", looks: Looks) -> None:
+    def _day(self, exchange: Exchange, looks: Looks) -> None:
         """A day of traffic, the labels that are due, and the look on the morning after."""
         as_of, day = self._morning, self._morning - _A_DAY
         frame = self.frames.get(day)
-        sent = Sent() if frame is None else caller.play(traffic.requests(frame, self.model.schema))
+        sent = Sent() if frame is None else exchange.play(traffic.requests(frame, self.model.schema))
         labels = self._labels(as_of)
         looks.changed(day)
         looks.changed(as_of - self.span.late * _A_DAY)
@@ -338,38 +281,3 @@ class Player:
                 self.tell(f"{attempt.as_of}  merged: {attempt.candidate[:12]} takes the place of {version[:12]}")
                 self._known = None
                 return
-
-
-@dataclass
-class Callers:
-    """All who ask a server, and whoever keeps what it logs."""
-
-    server: Server
-    log: Path
-    store: Store
-
-    def __post_init__(self) -> None:
-        self._caller = Caller("127.0.0.1", self.server.port)
-        self._read = 0
-
-    def play(self, given: Iterator[traffic.Request]) -> Sent:
-        """Ask; what the server logged of it is in the store afterwards. Raises UnavailableError, ServerError."""
-        sent = self._caller.send(given)
-        self.server.check()
-        kept = self.store.add_predictions(self._lines(sent.answered))
-        if kept.skipped:
-            raise UnavailableError(f"{self.log}: {kept.skipped} lines cannot be read, {'; '.join(kept.examples)}")
-        return sent
-
-    def _lines(self, wanted: int) -> list[bytes]:
-        """So many new lines of the log, waiting for them: the server writes them a moment after its answers."""
-        found, until = b"", time.monotonic() + LOG_SECONDS
-        while found.count(b"\n") < wanted:
-            if time.monotonic() > until:
-                raise UnavailableError(f"{self.log} has {found.count(10)} of {wanted} lines after {LOG_SECONDS:.0f} s")
-            time.sleep(0.02)
-            with self.log.open("rb") as file:
-                file.seek(self._read)
-                found = file.read()
-        self._read += len(found)
-        return found.splitlines(keepends=True)

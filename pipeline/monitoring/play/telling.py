@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pipeline import report as gate_reports
 from pipeline.context import Context
@@ -13,6 +13,7 @@ from pipeline.monitoring.config import read_monitoring
 from pipeline.monitoring.observation import Observation
 from pipeline.monitoring.play import story as stories
 from pipeline.monitoring.play.after import against
+from pipeline.monitoring.play.plan import Span
 from pipeline.monitoring.play.stage import Stage
 from pipeline.monitoring.play.story import Looked, Story, Swap, Tried
 from pipeline.monitoring.play.traffic import Sent
@@ -28,22 +29,6 @@ from pipeline.verdict import Verdict
 from serving import bundle
 
 DETAILS = "details"
-
-
-class Played(Protocol):
-    """The days of a play."""
-
-    @property
-    def first(self) -> date:
-        """The first of them."""
-
-    @property
-    def last(self) -> date:
-        """The last."""
-
-    @property
-    def late(self) -> int:
-        """After so many days a label comes."""
 
 
 def looked(found: Observation, answer: Answer, sent: Sent, labels: int, seconds: float) -> Looked:
@@ -65,7 +50,7 @@ def looked(found: Observation, answer: Answer, sent: Sent, labels: int, seconds:
     )
 
 
-def story(stage: Stage, span: Played, days: Sequence[Looked], kept: Ledger, store: Store, *, whole: bool) -> Story:
+def story(stage: Stage, span: Span, days: Sequence[Looked], kept: Ledger, store: Store, *, whole: bool) -> Story:
     """Everything that is known; how models compare only once all labels are there."""
     context = stage.context()
     model, tried = context.model, [_tried(stage, one, kept.files(one.key)) for one in kept.attempts()]

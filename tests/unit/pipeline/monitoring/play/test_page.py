@@ -47,7 +47,7 @@ def test_a_broken_feed_is_told_and_shown() -> None:
     )
     told = plays.story(days=broken)
     assert [one.text for one in events(told) if "feed" in one.text] == ["Broken feed: Dewp <= temp fails."]
-    assert "broken on 2 mornings" in page.arrange(told).feed
+    assert "Broken on 2 mornings" in page.arrange(told).feed
     assert [cell.state for cell in months(told)[0].cells].count("broken") == 2
 
 

@@ -6,7 +6,7 @@ import yaml
 
 from pipeline.config import ConfigError
 from pipeline.monitoring.play import story as stories
-from pipeline.monitoring.play.run import Span, span_of
+from pipeline.monitoring.play.plan import Span, span_of
 from pipeline.monitoring.play.stage import key
 from tests import plays
 from tests.checkouts import PROJECT, Checkout
