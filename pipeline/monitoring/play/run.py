@@ -66,13 +66,8 @@ def play(context: Context, span: Span, say: Say, tell: Say, *, anew: bool = Fals
         if anew or not stage.begun(key):
             say("production: dvc repro")
             stages.make(context.root, stage, key, span.ends)
-        player = Player(stage, span, frames, say, tell)
-        try:
-            player.play()
-        finally:
-            story = player.story()
-            telling.page(stage, story)
-        return story
+        stage.recover()
+        return Player(stage, span, frames, say, tell).told()
 
 
 def _finished(stage: Stage, key: str) -> Story | None:
@@ -144,6 +139,19 @@ class Player:
         """The play's own."""
         return open_store(self.stage.context())
 
+    def told(self) -> Story:
+        """Play what is left, and leave story and page, however that ends."""
+        whole = False
+        try:
+            self.play()
+            whole = True
+        finally:
+            self.say("story and page")
+            store, kept = self.store, self._run.kept
+            story = telling.story(self.stage, self.span, self.days, kept, store, whole=whole)
+            telling.page(self.stage, story)
+        return story
+
     def play(self) -> None:
         """Play what is left: the days by one production after the other, then the labels that are still to come."""
         self._settle()
@@ -157,10 +165,6 @@ class Player:
     def ended(self) -> bool:
         """Whether every day has been played."""
         return bool(self.days) and self.days[-1].as_of > self.span.last
-
-    def story(self) -> Story:
-        """All that is known so far; comparisons only at the end."""
-        return telling.story(self.stage, self.span, self.days, self._run.kept, self.store, whole=self.ended)
 
     def _quietly(self, step: str) -> None:
         self.say(f"{self._where()}  {step}")
@@ -180,7 +184,7 @@ class Player:
 
     def _era(self, version: str) -> None:
         """Days played to one bundle: to the end, or until another one takes its place."""
-        opened = bundle.load(self.stage.bundle(version))
+        opened = bundle.load(self.stage.bring(version))
         looker = Looker(self.model, opened, read_reference(opened.path, version))
         looks = Looks(self.store, looker, read_monitoring(self.stage.tree))
         end = looker.reference.blocks.until if looker.reference.blocks else None

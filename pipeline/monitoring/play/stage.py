@@ -99,15 +99,13 @@ class Stage:
             yield server, log
 
     def put_in_production(self, source: str, version: str, message: str) -> None:
-        """Commit on main that this bundle, which dvc.lock of `source` names, is in production; bring it here."""
+        """Commit on main that this bundle, which dvc.lock of `source` names, is in production."""
         files = {
             RELEASE: write_release(_release(version, source)),
             BUNDLE: bundle_dvc(locked(self.repository, source)),
         }
         named = {f"{folder(PRODUCTION)}/{name}": data for name, data in files.items()}
-        commit = self.repository.commit(source, named, message)
-        self._push(commit)
-        self._restore(version)
+        self._push(self.repository.commit(source, named, message))
 
     def merge(self, branch: str) -> str:
         """What a person does with the one pull request: its branch becomes main. The commit."""
@@ -124,20 +122,30 @@ class Stage:
             raise GitError(f"{self.remote} takes no push: {said}; run it again with --anew")
         self.check_out(commit)
 
+    def recover(self) -> None:
+        """Have main's files in the checkout, wherever an earlier play was stopped."""
+        (self.tree / ".git/index.lock").unlink(missing_ok=True)  # who held it is gone: one plays at a time
+        self.check_out(self.repository.fetch())
+
     def check_out(self, commit: str) -> None:
         """Have the files of a commit in the checkout."""
         ref = f"refs/remotes/{REMOTE}/{self.repository.branch}"
         self.repository.raw("update-ref", ref, commit)
         self.repository.raw("checkout", "--quiet", "--force", "--detach", commit)
 
-    def _restore(self, version: str) -> None:
-        """Production's bundle, as main names it."""
+    def bring(self, version: str) -> Path:
+        """Production's bundle, as main names it, in a folder of its own. Raises UnavailableError."""
+        target = self.bundle(version)
+        if target.is_dir():
+            return target
         found = production.restore(self.context())
         if found.path is None or bundle.version(found.path) != version:
-            raise UnavailableError(f"bundle {version[:12]} did not come back: {found.note}")
-        target = self.bundle(version)
-        remove(target)
-        shutil.copytree(found.path, target)
+            raise UnavailableError(f"bundle {version[:12]} did not come back: {found.note}; run it again with --anew")
+        arriving = target.with_name(f".{target.name}")
+        remove(arriving)
+        shutil.copytree(found.path, arriving)
+        arriving.replace(target)
+        return target
 
 
 def key(root: Path, options: object) -> str:
