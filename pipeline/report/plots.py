@@ -46,7 +46,7 @@ _LIKE = {
     "missing": "candidate",
     "out of range": "harm",
 }
-_MOST_DATES = 5
+_MOST_DATES = 4
 _TAIL = (0.5, 0.9, 0.95, 0.99, 0.999)
 _SETTINGS: Any = {
     "svg.fonttype": "none",
@@ -198,7 +198,7 @@ def _scale(axes: "Axes", chart: Chart) -> None:
 
 
 def _dates(axes: "Axes", days: Sequence[float]) -> None:
-    """At most five days as ticks, each written as a date."""
+    """At most four days as ticks, each written as a date: more would touch."""
     first, last = int(min(days, default=1)), int(max(days, default=1))
     step = max(1, -(-(last - first) // (_MOST_DATES - 1)))
     shown = range(first, last + 1, step)

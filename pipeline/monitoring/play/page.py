@@ -147,9 +147,10 @@ def _gain(swaps: tuple[Swap, ...]) -> str:
 
 
 def _eras(story: Story) -> Iterator[tuple[int, str, list[Looked]]]:
-    """The looks by production: its place in line, its name, and its mornings."""
+    """The looks by production: its place in line, the data it knows, and its mornings."""
+    ends = {one.candidate: one.window_end for one in story.tried}
     for place, (version, looks) in enumerate(groupby(story.days, key=lambda one: one.version)):
-        yield place, f"production {short(version)}", list(looks)
+        yield place, f"model with data to {ends.get(version, story.data_end)}", list(looks)
 
 
 def _decay(story: Story) -> Iterator[Chart]:
@@ -166,7 +167,7 @@ def _decay(story: Story) -> Iterator[Chart]:
                 series=series,
                 lines=(Line("y", at, neutral), *_marks(story)),
                 x_scale="date",
-                columns=2,
+                columns=1,
             )
 
 

@@ -172,6 +172,8 @@ def make(root: Path, stage: Stage, named: str, ends: date | None) -> None:
     clone(here, stage.tree, here.head())
     commit = stage.repository.snapshot(root, here.head(), "The files as they are\n")
     here.raw("init", "--quiet", "--bare", str(stage.remote))
+    objects = here.text("rev-parse", "--path-format=absolute", "--git-path", "objects")
+    (stage.remote / "objects/info/alternates").write_text(f"{objects}\n")  # the history need not be copied
     stage.repository.run("remote", "remove", REMOTE)
     stage.repository.raw("remote", "add", REMOTE, str(stage.remote))
     stage.check_out(_prepared(root, stage, commit, ends))

@@ -76,7 +76,8 @@ def story(stage: Stage, span: Span, days: Sequence[Looked], kept: Ledger, store:
 
 def _tried(stage: Stage, attempt: Attempt, files: dict[str, bytes]) -> Tried:
     """An attempt with the gates' figures, its pages written."""
-    figures = _figures(Verdict.model_validate_json(files[VERDICT])) if VERDICT in files else {}
+    verdict = Verdict.model_validate_json(files[VERDICT]) if VERDICT in files else None
+    said = verdict.reason if verdict and attempt.outcome == "proposed" else attempt.reason
     return Tried(
         key=attempt.key,
         as_of=attempt.as_of,
@@ -84,9 +85,9 @@ def _tried(stage: Stage, attempt: Attempt, files: dict[str, bytes]) -> Tried:
         version=attempt.version,
         candidate=attempt.candidate,
         outcome=attempt.outcome or "under way",
-        reason=attempt.reason or f"{attempt.next} is next",
+        reason=said or f"{attempt.next} is next",
         details=tuple(_details(stage.root, attempt.key, files)),
-        **figures,
+        **(_figures(verdict) if verdict else {}),
     )
 
 

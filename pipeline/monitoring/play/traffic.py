@@ -2,7 +2,7 @@
 
 import http.client
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -60,7 +60,8 @@ def by_day(prepared: pd.DataFrame, schema: Schema, first: date, last: date) -> d
     parts = [[_part(value) for value in frame[name]] for name in schema.key]
     ids = ["-".join(key) for key in zip(*parts, strict=True)]
     spelt = times.dt.strftime("%Y-%m-%dT%H:%M:%SZ")
-    named = frame.assign(**{DAY: times.dt.date, MOMENT: spelt, ID: ids}).sort_values([MOMENT, ID])
+    added: dict[str, Any] = {DAY: times.dt.date, MOMENT: spelt, ID: ids}
+    named = frame.assign(**added).sort_values([MOMENT, ID])
     return dict(iter(named.groupby(DAY, sort=True)))  # type: ignore[arg-type]
 
 
@@ -88,7 +89,8 @@ def _rows(frame: pd.DataFrame, schema: Schema) -> list[dict[str, Any]]:
 
 
 def _values(values: "pd.Series[Any]", kind: str) -> list[Any]:
-    convert = {"category": str, "number": float, "integer": _whole}[kind]
+    kinds: dict[str, Callable[[Any], Any]] = {"category": str, "number": float, "integer": _whole}
+    convert = kinds[kind]
     return [None if missing else convert(value) for value, missing in zip(values, values.isna(), strict=True)]
 
 

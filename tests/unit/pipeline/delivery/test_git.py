@@ -54,6 +54,24 @@ def test_commit_touches_neither_work_tree_nor_index(fork: Fork, repository: Repo
     assert fork.git("show", "--name-status", "--format=%s", made) == "made\n\nD\tREADME.md\nA\tdeep/er/file"
 
 
+def test_snapshot_has_another_checkout_as_it_is_and_changes_nothing_of_it(fork: Fork, tmp_path: Path) -> None:
+    fork.commit("more", {"gone.md": "gone\n", ".gitignore": "ignored/\n"})
+    (fork.root / "README.md").write_text("half done\n")
+    (fork.root / "gone.md").unlink()
+    (fork.root / "run.sh").write_text("#!/bin/sh\n")
+    (fork.root / "run.sh").chmod(0o755)
+    (fork.root / "ignored").mkdir()
+    (fork.root / "ignored/big").write_text("big\n")
+    before = fork.git("status", "--porcelain=v2", "--branch"), fork.git("count-objects", "-v")
+    subprocess.run(["git", "clone", "-q", "--shared", str(fork.root), str(tmp_path / "copy")], check=True)
+    there = Repository(tmp_path / "copy", "main", "flightline")
+    made = there.snapshot(fork.root, there.head(), "as it is\n")
+    assert (fork.git("status", "--porcelain=v2", "--branch"), fork.git("count-objects", "-v")) == before
+    assert there.text("show", "--raw", "--no-abbrev", "--format=%s", made).count("100755") == 1
+    assert there.text("show", "--name-status", "--format=%s", made) == "as it is\n\nM\tREADME.md\nD\tgone.md\nA\trun.sh"
+    assert there.text("status", "--porcelain") == ""
+
+
 def test_commit_of_somebody_whom_git_does_not_know_is_the_project_s(
     fork: Fork, repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
