@@ -68,7 +68,9 @@ def judge(tallies: Mapping[date, Tally], known: Known, as_of: date) -> Section:
         rows = 0 if week is None else week.rows
         few = f"{rows:,} rows from {days[0]} to {days[-1]}; at least {known.limits.min_rows:,} are needed"
         return section((volume,), "", few)
-    readings = (*_worst(week, tallies, days, known), _nulls(week, known), _stable(week, known), volume)
+    since = min(tallies)
+    whole = (_nulls(week, known), _stable(week, known)) if since <= days[0] else _too_young(since, known.limits)
+    readings = (*_worst(week, tallies, days, known), *whole, volume)
     return section(readings, f"{week.rows:,} rows from {days[0]} to {days[-1]} are as they were in training")
 
 
@@ -146,6 +148,12 @@ def _gone(tally: Tally, known: Known) -> Iterator[Fault]:
             yield Fault(
                 GONE, float(expected[at]), f"no row has {column.name} {names[at]}, {expected[at]:,.0f} were due"
             )
+
+
+def _too_young(since: date, limits: FeedLimits) -> tuple[Reading, Reading]:
+    """What needs all of a week: a Monday alone has a weekday like no other."""
+    reason = f"rows are logged since {since}; {limits.days} full days are needed, as one day is not like another"
+    return Reading(name=NULLS, value=None, reason=reason), Reading(name=STABLE, value=None, reason=reason)
 
 
 def _nulls(week: Tally, known: Known) -> Reading:

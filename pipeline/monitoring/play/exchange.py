@@ -1,7 +1,7 @@
 """Asking a server, and keeping what it logs of that: as callers and `flightline log add` do."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ class Exchange:
         self._caller = Caller(HOST, self.server.port)
         self._read = 0
 
-    def play(self, given: Iterable[Request]) -> Sent:
+    def play(self, given: Iterator[Request]) -> Sent:
         """Ask; what the server logged of it is in the store afterwards. Raises UnavailableError, ServerError."""
         sent = self._caller.send(given)
         self.server.check()

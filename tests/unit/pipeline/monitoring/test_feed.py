@@ -118,6 +118,20 @@ def test_a_stable_column_is_not_judged_on_few_rows(looker: Looker, april: list[p
     assert not reading.alarm
 
 
+def test_stable_columns_and_nulls_are_judged_once_a_full_week_is_logged(
+    looker: Looker, april: list[pl.DataFrame]
+) -> None:
+    """The first days of a release: a day of the week is missing, which is no fault."""
+    one_airport = [day.with_columns(origin=pl.lit("EWR"), seats=pl.lit(None, pl.Float64)) for day in april]
+    limits = LIMITS.model_copy(update={"min_expected_of_category": 10**6})
+    young, full = (judged(looker, one_airport[-days:], limits) for days in (LIMITS.days - 1, LIMITS.days))
+    assert not young.alarm, young.reason
+    told = [one.reason for one in young.readings if one.name in (feed.STABLE, feed.NULLS)]
+    assert all("7 full days are needed" in one for one in told)
+    assert len(told) == 2
+    assert {one.name for one in full.readings if one.alarm} == {feed.STABLE, feed.NULLS}
+
+
 def test_traffic_that_stops_alarms_and_says_what_was_usual(looker: Looker, april: list[pl.DataFrame]) -> None:
     section = judged(looker, april[:-7])
     assert section.alarm

@@ -89,9 +89,11 @@ def test_a_row_that_is_refused_keeps_no_other_from_being_answered(tmp_path: Path
         caller = Caller("127.0.0.1", server.port)
         sent = caller.send([Request("2013-04-01T10:00:00Z", rows)])
         caller.close()
+        server.stop()
+        lines = [json.loads(line) for line in server.log.splitlines()]
     assert (sent.answered, sent.refused) == (2, 1)
     assert sent.example.startswith("1: ")
-    assert {json.loads(line)["event_time"] for line in server.log.splitlines()} == {"2013-04-01T10:00:00Z"}
+    assert [(one["id"], one["event_time"]) for one in lines] == [(at, "2013-04-01T10:00:00Z") for at in ("0", "2")]
 
 
 @contextmanager
