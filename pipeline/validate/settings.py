@@ -32,7 +32,7 @@ _LABELS = ("app.kubernetes.io/name", "app.kubernetes.io/part-of")
 _NAMED = frozenset({"AppProject", "Application", "ApplicationSet"})
 _REFERENCES = frozenset(
     "canaryService stableService serviceAccountName templateName serviceName weightedTraefikServiceName httpRoute "
-    "project policyName".split()
+    "project policyName kubernetes.io/service-account.name".split()
 )
 _NAMELESS = frozenset({"", "Kustomization", "Component"})
 _PLATFORM = frozenset("argocd argo-rollouts monitoring gateway kube-system default".split())

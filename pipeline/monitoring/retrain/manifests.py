@@ -18,6 +18,7 @@ from pipeline.monitoring.retrain.steps import HOLDER, STEPS, Step
 FOLDER = Path("k8s/retraining")
 PINNED = FOLDER / "image/kustomization.yaml"
 IMAGE = "training"
+ENTRY = "/app/retrain.sh"
 WORK, GOES = "/work", "/work/goes"
 AS_OF, FORCE = "FLIGHTLINE_AS_OF", "FLIGHTLINE_FORCE"
 # What no second try mends: refused or failed, wrong configuration, wrong data.
@@ -223,7 +224,8 @@ def _template(settings: Settings, retrain: Retrain, one: Step) -> Document:
         },
         **(_place(retrain) if one.spot else {}),
         **({} if one.needs else first),
-        "container": {**_container(settings, one, asked), "name": "main"},  # as Argo calls it
+        # As Argo calls it. Without a command it would ask the image's registry for one, with credentials of its own.
+        "container": {**_container(settings, one, asked), "name": "main", "command": [ENTRY]},
         "volumes": [_scratch(one.resources.disk)],
     }
 

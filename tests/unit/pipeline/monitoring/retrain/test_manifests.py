@@ -1,5 +1,6 @@
 """One list of steps, two engines: both carry out the same commands in the same order, with nothing they do not need."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,22 @@ def test_no_step_has_a_token_of_kubernetes_or_a_right_on_its_node() -> None:
         held = one["securityContext"]
         assert (held["readOnlyRootFilesystem"], held["allowPrivilegeEscalation"]) == (True, False)
         assert held["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_workflow_names_the_entry_point_of_the_image() -> None:
+    """Argo asks the image's registry otherwise, which it may not be allowed to read."""
+    (entry,) = re.findall(r'(?m)^ENTRYPOINT \["(.+)"\]$', (PROJECT / "infra/images/training.Dockerfile").read_text())
+    assert all(templates()[name]["container"]["command"] == [entry] for name in NAMES)
+
+
+def test_executor_has_the_token_that_argo_mounts() -> None:
+    """A pod of Argo waits for ever for a Secret of this name, which Kubernetes makes for no account by itself."""
+    account = manifests.workflow_template(SETTINGS, Retrain())["spec"]["executor"]["serviceAccountName"]
+    objects = yaml.safe_load_all((PROJECT / manifests.FOLDER / "workflow/rbac.yaml").read_text())
+    (secret,) = (one for one in objects if one["kind"] == "Secret")
+    assert secret["metadata"]["name"] == f"{account}.service-account-token"
+    assert secret["metadata"]["annotations"] == {"kubernetes.io/service-account.name": account}
+    assert secret["type"] == "kubernetes.io/service-account-token"
 
 
 def test_a_run_knows_what_it_is_called_so_that_its_own_pods_go_on_with_its_attempt() -> None:
