@@ -54,7 +54,7 @@ def rescore(
 ) -> int:
     """Exit 0 they are, 1 one is not, 2 no row is of this bundle."""
     from pipeline.config import read_params
-    from pipeline.monitoring.shadow import rescore as ask
+    from pipeline.monitoring.rescoring import rescore as ask
     from serving import bundle as bundles
 
     allowed = read_params(Path.cwd()).gates.differential.parity_tolerance

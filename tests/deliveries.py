@@ -23,6 +23,7 @@ from pipeline.delivery.push import How, Outcome
 from pipeline.delivery.release import Wanted, release
 from pipeline.dvcfiles import dvc_hash, md5
 from serving import bundle
+from serving.signature import Signature
 from tests import bundles, verdicts
 from tests.images import write_code
 
@@ -93,21 +94,22 @@ class Fork:
         subprocess.run(["cp", "-r", str(self.root / "build"), str(root / "build")], check=True)
         return Fork(root, self.remote)
 
-    def train(self, bias: float) -> str:
+    def train(self, bias: float, signature: Signature = bundles.SIGNATURE) -> str:
         """Make a bundle that differs by `bias`, let it pass the gates, commit its lock. Returns its version."""
-        version = self.make(bias)
+        version = self.make(bias, signature)
         self._lock(self.root / "build/bundle")
         self.commit(f"train {bias}")
         return version
 
-    def make(self, bias: float) -> str:
+    def make(self, bias: float, signature: Signature = bundles.SIGNATURE) -> str:
         """The bundle and a verdict that passes, as before where it was trained before. Returns its version."""
         made = self.root / "build/bundle"
         for path in made.iterdir() if made.is_dir() else ():
             path.unlink()
-        weights = [0.01, 0.001, 0.2, -0.1]
+        weights = [0.01, 0.001, 0.2, -0.1, *[0.0] * len(signature.inputs)][: len(signature.inputs)]
         metrics = {"loss": 0.5 - bias / 100, "estimator": "toy", "rows": {"train": 5}}
-        version = bundles.write(made, model=bundles.graph(bundles.SIGNATURE, weights, bias), metrics=metrics)
+        graph = bundles.graph(signature, weights, bias)
+        version = bundles.write(made, signature=signature, model=graph, metrics=metrics)
         self.judge(version)
         return version
 

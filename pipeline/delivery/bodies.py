@@ -60,11 +60,15 @@ class Picture:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a body adds to what git says: the cluster's word, pictures, and a word about pictures that are not there."""
+    """What a body adds to what git says: the cluster's word, pictures, a word about pictures that are not there.
+
+    `logged` is what became of logged requests that were asked again.
+    """
 
     told: Told | None = None
     pictures: tuple[Picture, ...] = ()
     note: str = ""
+    logged: str = ""
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,7 @@ class Page:
     compare: str = ""
     pictures: tuple[Picture, ...] = ()
     note: str = ""
+    logged: str = ""
 
 
 def text(repository: Repository, asked: Asked, evidence: Evidence, web: str, raw: str) -> str:
@@ -212,6 +217,7 @@ def _promotion(repository: Repository, asked: Asked, both: _Both, evidence: Evid
         no_analysis=_no_analysis(told),
         report=report,
         no_report=no_report,
+        logged=evidence.logged,
     )
 
 

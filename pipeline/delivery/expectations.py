@@ -130,7 +130,7 @@ def traffic(context: Context, env: str, candidate: Bundle) -> tuple[Columns, Blo
         return logged
     if env == PRODUCTION and any((context.root / one).is_file() for one in (paths.ROWS, LOCK)):
         held_out = _held_out(context)
-        if len(held_out) and _is_of_model(context, candidate):
+        if len(held_out) and is_of_model(context, candidate):
             columns = columns_of(held_out, candidate.signature.names)
             return columns, held_out[context.model.schema.block].to_numpy()
     return replayed(candidate), None
@@ -142,7 +142,7 @@ def _held_out(context: Context) -> pd.DataFrame:
     return frame[frame[PART] == HOLDOUT]
 
 
-def _is_of_model(context: Context, candidate: Bundle) -> bool:
+def is_of_model(context: Context, candidate: Bundle) -> bool:
     """Whether the candidate reads this checkout's rows as what they are."""
     return _same_meaning(candidate.signature, signature.of_model(context.model.card, context.model.schema))
 
@@ -151,7 +151,7 @@ def _logged(context: Context, candidate: Bundle) -> tuple[Columns, Blocks] | Non
     """The newest logged rows, where the store has enough of them, with all that the candidate takes."""
     from pipeline.monitoring.recent import newest
 
-    if not (context.root / paths.PARAMS).is_file() or not _is_of_model(context, candidate):
+    if not (context.root / paths.PARAMS).is_file() or not is_of_model(context, candidate):
         return None
     frame = newest(context, candidate.signature.names)
     if frame is None or len(frame) < REPLAYED:

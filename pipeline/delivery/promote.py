@@ -12,6 +12,7 @@ from pipeline.delivery.candidate import values
 from pipeline.delivery.checks import check_release
 from pipeline.delivery.git import Repository
 from pipeline.delivery.history import BUNDLE, MANIFESTS, RELEASE, Timeline, folder, timeline
+from pipeline.delivery.logged import Logged, rescored
 from pipeline.delivery.models import DeliveryError, Expects, Release, write_release
 from pipeline.delivery.push import Change, Decision, How, Outcome, Say, Settled, deliver
 from pipeline.delivery.release import Expect, Expectations, known_environment, measured
@@ -81,12 +82,15 @@ class Promoting:
         why = self.doubt(self.before, identity)
         return Settled("refused", why, identity) if why else None
 
-    def _change(self, main: str, release: Release, target: Timeline) -> Change:
+    def _change(self, main: str, release: Release, target: Timeline) -> Decision:
         files = self.repository.files(main, folder(self.before))
-        self.say(f"{self.env}: rendering at {release.source[:12]}")
         with self.repository.exported(release.source) as tree:
             check_release(self.repository, tree, self.before, files)
-            promoted = release.model_copy(update={"environment": self.env, "expects": self._expects(main, target)})
+            logged, expects = self._asked(main, target)
+            if why := logged.refusal(self.before):
+                return Settled("refused", why, release.identity)
+            self.say(f"{self.env}: rendering at {release.source[:12]}")
+            promoted = release.model_copy(update={"environment": self.env, "expects": expects})
             rendered = render(tree, self.env, values(promoted))
         return Change(
             env=self.env,
@@ -95,11 +99,14 @@ class Promoting:
             files={MANIFESTS: rendered, RELEASE: write_release(promoted), BUNDLE: files[BUNDLE]},
             message=words.released("promote", promoted, target.release),
             branch=branch_of(promoted.identity),
+            evidence=logged.text,
         )
 
-    def _expects(self, main: str, target: Timeline) -> Expects:
+    def _asked(self, main: str, target: Timeline) -> tuple[Logged, Expects]:
+        """What the bundle says again of requests that it answered, and what its canary should look like."""
         with self._bundle(main) as bundle:
-            return Expectations(self.context, bundle, self.expect).against(main, target)
+            self.say(f"{self.before}: asking the bundle again about logged requests")
+            return rescored(self.context, bundle), Expectations(self.context, bundle, self.expect).against(main, target)
 
     @contextmanager
     def _bundle(self, main: str) -> Iterator[Path]:

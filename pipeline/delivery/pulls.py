@@ -7,7 +7,7 @@ first one began.
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pipeline import reports
@@ -108,7 +108,7 @@ def ask(desk: Desk, kind: Kind, outcome: Outcome, gather: Gather | None = None) 
         why = f"pull request #{newer.number} would release a newer commit already"
         return outcome.model_copy(update={"outcome": "nothing", "reason": why, "pull_request": newer.url})
     desk.say(f"{key.env}: pull request of {outcome.branch}")
-    evidence = gather(key, main) if gather else Evidence()
+    evidence = replace(gather(key, main) if gather else Evidence(), logged=outcome.evidence or "")
     asked = bodies.Asked(kind, key.env, _shown_before(desk, key), key.identity, main, outcome.commit)
     title, body = _subject(desk.repository, outcome.commit), written(desk, asked, evidence)
     pull = opened(desk, outcome.branch, outcome.commit, title, f"{key.line()}\n{body}")

@@ -43,7 +43,8 @@ class Change:
     """What one commit writes in an environment's folder (None removes a file), and what it is called.
 
     With `scope`, the paths that are all it may touch, files are named from the top of the repository and `env` is "".
-    `trailer` is the line of the message by which a branch is known as ours.
+    `trailer` is the line of the message by which a branch is known as ours. `evidence` is what its pull request says
+    beyond git.
     """
 
     env: str
@@ -54,6 +55,7 @@ class Change:
     branch: str
     scope: tuple[str, ...] = ()
     trailer: str = "Identity"
+    evidence: str = ""
 
     @property
     def places(self) -> tuple[str, ...]:
@@ -68,7 +70,8 @@ Plan = Callable[[str], Decision]
 class Outcome(Frozen):
     """What came of it. `commit` and `branch` are those pushed; `diff` is given for a dry run.
 
-    `environment` is "" for what concerns none; `pull_request` is the address of the one that asks for the branch.
+    `environment` is "" for what concerns none; `pull_request` is the address of the one that asks for the branch,
+    `evidence` a line for it.
     """
 
     outcome: Ending
@@ -80,6 +83,7 @@ class Outcome(Frozen):
     branch: str | None = None
     diff: str | None = None
     pull_request: str | None = None
+    evidence: str | None = None
 
     @property
     def exit_code(self) -> int:
@@ -90,7 +94,8 @@ class Outcome(Frozen):
     def text(self) -> str:
         """For people."""
         where = f" ({self.pull_request})" if self.pull_request else ""
-        return f"{self.outcome}: {self.reason}{where}" + (f"\n\n{self.diff}" if self.diff else "")
+        evidence = f"\nlogged requests: {self.evidence}" if self.evidence else ""
+        return f"{self.outcome}: {self.reason}{where}{evidence}" + (f"\n\n{self.diff}" if self.diff else "")
 
 
 def deliver(repository: Repository, env: str, plan: Plan, how: How, say: Say) -> Outcome:
@@ -196,6 +201,7 @@ def _outcome(
         commit=commit,
         branch=branch,
         diff=diff or None,
+        evidence=change.evidence or None,
     )
 
 

@@ -26,14 +26,14 @@ def newest(context: Context, names: Collection[str]) -> pd.DataFrame | None:
         store = open_store(context)
         if not set(names) <= set(store.features):
             return None
-        days = _days(store.days())
+        days = newest_days(store.days())
         return as_pandas(store.joined(days[0], days[-1]).select(_DAY, *names).collect()) if days else None
     except UnavailableError:
         return None
 
 
-def _days(counts: Any) -> list[date]:
-    """The newest days with rows, oldest first."""
+def newest_days(counts: Any) -> list[date]:
+    """The newest days with rows by `Store.days`, oldest first: at most DAYS, none older once there are MOST rows."""
     rows: dict[date, int] = {}
     for one in counts.iter_rows(named=True):
         rows[one[_DAY]] = rows.get(one[_DAY], 0) + one["predictions"]

@@ -4,7 +4,7 @@ Paired, with whole days resampled, under the very rules and statistics of the be
 one that was logged: what callers were given.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -188,84 +188,3 @@ def _labelled_days(counts: Any, version: str, last: date | None) -> list[date]:
     """The newest days on which that version has labelled rows, up to `last`."""
     found = [row["day"] for row in counts.iter_rows(named=True) if row["version"] == version and row["labelled"]]
     return sorted(day for day in found if last is None or day <= last)[-DAYS:]
-
-
-class Rescored(Frozen):
-    """A sample of logged requests, asked of their bundle again. `largest` is the largest difference of a score."""
-
-    version: str
-    seen: int
-    checked: int
-    largest: float
-    worst: str
-    allowed: float
-
-    @property
-    def holds(self) -> bool:
-        """Whether every score is the bundle's own."""
-        return self.checked > 0 and self.largest <= self.allowed
-
-    @property
-    def exit_code(self) -> int:
-        """0 it holds, 1 it does not, 2 there was nothing to check."""
-        return 2 if not self.checked else int(not self.holds)
-
-    @property
-    def text(self) -> str:
-        """For people."""
-        if not self.checked:
-            return f"none of {self.seen:,} logged rows is of bundle {self.version[:12]}"
-        what = "every score is its own" if self.holds else f"row {self.worst} has another score than it gives"
-        return (
-            f"bundle {self.version[:12]}: {what}; {self.checked:,} of {self.seen:,} logged rows asked again, largest "
-            f"difference {self.largest:.2g}, allowed {self.allowed:g}"
-        )
-
-
-def rescore(bundle: Bundle, lines: Iterable[bytes], sample: int, allowed: float, seed: int = 0) -> Rescored:
-    """Ask the bundle again about a sample of the log lines that name its version; lines of others are passed over.
-
-    The sample is drawn over all lines (reservoir, seeded), so that it does not matter when traffic was how much.
-    """
-    kept, seen = _sampled(_rows(lines, bundle.version), sample, np.random.default_rng(seed))
-    if not kept:
-        return Rescored(version=bundle.version, seen=seen, checked=0, largest=0, worst="", allowed=allowed)
-    columns = {name: [row["features"].get(name) for row in kept] for name in bundle.signature.names}
-    scores = bundle.score(encode(bundle.signature, columns)).astype(np.float64)
-    apart = np.abs(scores - np.array([row[_SCORE] for row in kept], np.float64))
-    at = int(apart.argmax())
-    worst = str(kept[at].get(_ID) or kept[at].get("request"))
-    return Rescored(
-        version=bundle.version, seen=seen, checked=len(kept), largest=float(apart[at]), worst=worst, allowed=allowed
-    )
-
-
-def _rows(lines: Iterable[bytes], version: str) -> Iterator[dict[str, Any] | None]:
-    """Each line that is a prediction: its row, or None where it is of another version."""
-    import msgspec
-
-    for line in lines:
-        try:
-            row = msgspec.json.decode(line)
-        except msgspec.DecodeError:
-            continue
-        if isinstance(row, dict) and isinstance(row.get("features"), dict) and _SCORE in row:
-            yield row if row.get(_VERSION) == version else None
-
-
-def _sampled(
-    rows: Iterable[dict[str, Any] | None], most: int, random: np.random.Generator
-) -> tuple[list[dict[str, Any]], int]:
-    """Up to `most` rows, each as likely as any other, and how many lines there were."""
-    kept: list[dict[str, Any]] = []
-    seen = ours = 0
-    for row in rows:
-        seen += 1
-        if row is None:
-            continue
-        ours += 1
-        if len(kept) < most:
-            kept.append(row)
-        elif (at := int(random.integers(0, ours))) < most:
-            kept[at] = row
-    return kept, seen

@@ -2,12 +2,13 @@
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from pipeline import reports
+from pipeline import reports, signature
 from pipeline.cli_delivery import delivery
 from pipeline.delivery import pulls
 from pipeline.delivery.hold import hold, unhold
@@ -15,7 +16,11 @@ from pipeline.delivery.pulls import Key
 from pipeline.delivery.reconcile import promotion_evidence
 from pipeline.delivery.rollback import rollback
 from pipeline.forge import ForgeError
-from tests import desks
+from pipeline.monitoring.store import VARIABLE, open_store
+from serving import bundle
+from serving.signature import encode
+from tests import desks, observed
+from tests.checkouts import PROJECT
 from tests.deliveries import BRANCH, PUSH, Fork, say
 from tests.desks import Office, checks, cluster
 from tests.forges import Fault
@@ -31,6 +36,13 @@ def office(three_released: Fork) -> Iterator[Office]:
 def builtin(three_released: Fork) -> Iterator[Office]:
     with desks.office(three_released, builtin=True) as made:
         yield made
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where predictions are kept."""
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "observed"))
+    return tmp_path / "observed"
 
 
 def top(body: str) -> str:
@@ -113,6 +125,46 @@ def test_pull_request_of_a_fork_or_a_person_is_left_alone(office: Office) -> Non
     office.promote()
     assert [one["state"] for one in (foreign, person, lying, writer)] == ["open"] * 4
     assert not office.played.comments
+
+
+# What the version answered where it is
+
+
+def answered(office: Office, wrong: float = 0.0) -> None:
+    """A version of the checkout's own model in staging, and seven requests in the store that it answered."""
+    made = office.fork
+    for name in ("params.yaml", "model"):
+        subprocess.run(["cp", "-r", str(PROJECT / name), str(made.root)], check=True)
+    described = signature.of_model(made.context.model.card, made.context.model.schema)
+    made.train(1.0, described)
+    assert made.release().outcome == "pushed"
+    made.pull()
+    opened = bundle.load(made.root / "build/bundle")
+    row = {one.name: one.example for one in described.inputs}
+    (score,) = opened.score(encode(described, {name: [value] for name, value in row.items()}))
+    said = {"model": described.model, "version": opened.version, "features": row, "score": float(score) + wrong}
+    lines = [observed.line(f"row {at}", **said) for at in range(7)]
+    assert open_store(made.context).add_predictions(lines).kept == 7
+
+
+def test_promotion_says_that_logged_requests_were_asked_of_the_bundle_again(office: Office, store: Path) -> None:
+    answered(office)
+    assert office.promote().outcome == "prepared"
+    line = "7 of 7 logged requests re-scored from the bundle: greatest difference 0 (1e-05 allowed)"
+    assert f"**Logged requests:** {line}." in top(office.only()["body"])
+
+
+def test_promotion_without_logged_requests_says_so(office: Office, store: Path) -> None:
+    office.promote()
+    assert "**Logged requests:** none re-scored: " in top(office.only()["body"])
+
+
+def test_version_whose_logged_scores_are_not_its_bundles_is_not_promoted(office: Office, store: Path) -> None:
+    answered(office, wrong=2e-5)
+    found = office.promote()
+    assert (found.outcome, found.exit_code, office.pulls()) == ("refused", 1, [])
+    assert "request row " in found.reason
+    assert "flightline trace staging" in found.reason
 
 
 # Closed when main has moved past it

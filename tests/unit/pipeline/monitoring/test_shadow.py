@@ -1,9 +1,7 @@
-"""A challenger on logged rows: paired by day, on days that it never trained on; and whether the log tells the truth."""
+"""A challenger on logged rows: paired by day, on days that it never trained on."""
 
-import json
 from collections.abc import Mapping
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +11,7 @@ import pytest
 from model.contract import Card, Floats, Schema
 from pipeline.config import BenchmarkGate
 from pipeline.monitoring import shadow
-from pipeline.monitoring.shadow import ShadowError, compare, logged, rescore
+from pipeline.monitoring.shadow import ShadowError, compare, logged
 from pipeline.verdict import Decision
 from serving import bundle
 from serving.bundle import Bundle
@@ -102,38 +100,3 @@ def test_rows_without_label_or_of_another_version_are_left_out(challenger: Bundl
     assert len(logged(frame, VERSION, "late", None).frame) == 50
     with pytest.raises(ShadowError, match="no labelled row of bundle cccc"):
         logged(frame, "c" * 64, "late", None)
-
-
-def line(opened: Bundle, row: dict[str, Any], score: float, version: str = "") -> bytes:
-    said = {"time": "2013-04-01T00:00:00Z", "id": row["id"], "model": "toy", "version": version or opened.version}
-    features = {name: row[name] for name in opened.signature.names}
-    return json.dumps({**said, "features": features, "score": score, "latency": 0.001}).encode()
-
-
-def log(opened: Bundle, wrong: float = 0.0) -> list[bytes]:
-    frame = rows(opened, days=1)
-    said = scores(opened, frame)
-    lines = [line(opened, row, float(said[at])) for at, row in enumerate(frame.to_dict("records"))]
-    return [*lines[:30], line(opened, frame.to_dict("records")[30], float(said[30]) + wrong), *lines[31:]]
-
-
-def test_scores_of_the_log_are_the_bundles_own(challenger: Bundle) -> None:
-    found = rescore(challenger, log(challenger), 1000, 1e-5)
-    assert (found.seen, found.checked, found.holds, found.exit_code) == (60, 60, True, 0)
-
-
-def test_score_that_the_bundle_does_not_give_is_named(challenger: Bundle) -> None:
-    found = rescore(challenger, log(challenger, wrong=2e-5), 1000, 1e-5)
-    assert (found.exit_code, found.worst) == (1, "row 30")
-    assert "row row 30 has another score" in found.text
-
-
-def test_sample_is_bounded_and_the_same_each_time(challenger: Bundle) -> None:
-    first, again = (rescore(challenger, log(challenger, wrong=1.0), 10, 1e-5) for _ in range(2))
-    assert (first.checked, first) == (10, again)
-
-
-def test_log_of_other_versions_answers_nothing(challenger: Bundle, tmp_path: Path) -> None:
-    row = rows(challenger, days=1).to_dict("records")[0]
-    found = rescore(challenger, [line(challenger, row, 0.5, "b" * 64), b"not json", b"{}"], 10, 1e-5)
-    assert (found.seen, found.exit_code) == (1, 2)
