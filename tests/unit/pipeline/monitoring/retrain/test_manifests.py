@@ -72,6 +72,8 @@ def test_eviction_is_tried_again_and_a_refusal_is_not() -> None:
         again = templates()[step.name]["retryStrategy"]
         assert again["limit"] == str(step.retries)
         assert again["expression"] == "!(asInt(lastRetry.exitCode) in [1, 64, 65])"
+        # Argo counts it from the start of the first try, and ends the tries themselves.
+        assert "maxDuration" not in again["backoff"]
 
 
 def test_two_at_once_are_kept_apart_by_both() -> None:
@@ -112,6 +114,16 @@ def test_executor_has_the_token_that_argo_mounts() -> None:
     assert secret["metadata"]["name"] == f"{account}.service-account-token"
     assert secret["metadata"]["annotations"] == {"kubernetes.io/service-account.name": account}
     assert secret["type"] == "kubernetes.io/service-account-token"
+
+
+def test_argos_own_containers_are_confined_as_the_namespace_asks() -> None:
+    """Argo gives them no security context, and a namespace that enforces "restricted" then refuses the pod."""
+    patch = yaml.safe_load(manifests.workflow_template(SETTINGS, Retrain())["spec"]["podSpecPatch"])
+    (init,), (wait,) = patch["initContainers"], patch["containers"]
+    assert (init["name"], wait["name"]) == ("init", "wait")
+    assert init["securityContext"] == wait["securityContext"] == templates()["gate"]["container"]["securityContext"]
+    namespace = yaml.safe_load((PROJECT / manifests.FOLDER / "base/namespace.yaml").read_text())
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
 def test_a_run_knows_what_it_is_called_so_that_its_own_pods_go_on_with_its_attempt() -> None:
