@@ -120,6 +120,10 @@ e2e: $(VENV)/.dev ## Play a release's whole life on the local cluster; writes bu
 forge-test: $(VENV)/.dev ## Try the local forge, and tell the demo's story on it with what must not happen. FULL=1 adds the races
 	pytest -s tests/e2e/test_forge.py tests/e2e/test_push.py $(if $(FULL),,-m "not nightly")
 
+.PHONY: observe-test
+observe-test: $(VENV)/.dev ## Play months to production on the local cluster, retrain there; writes build/observe/. FULL=1 goes on to the roll-out
+	pytest -s tests/e2e/test_observe.py $(if $(FULL),,-m "not nightly")
+
 .PHONY: argocd-test
 argocd-test: $(VENV)/.dev ## Try what Argo CD, Rollouts and their notifications are set to do, on the local cluster
 	pytest -s tests/e2e/test_argocd.py

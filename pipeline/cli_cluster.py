@@ -135,6 +135,28 @@ def ship_log(
     typer.echo(f"log: production's predictions go to {root / into}")
 
 
+@cluster.command(
+    help="Have `flightline retrain` work here: object store, training image, CronJob, against the local forge. "
+    "docs/local-cluster.md.",
+)
+def retraining(
+    *,
+    off: Annotated[bool, typer.Option("--off", help="End it, and remove what was kept for it.")] = False,
+) -> None:
+    """As the checkout says that it is called in; prints what a shell needs to read and fill the pods' store."""
+    from infra.local import retraining as retrainings
+    from pipeline.progress import progress
+
+    state, root = _processes(), Path.cwd()
+    if off:
+        retrainings.down(state, root)
+        return
+    with progress() as say:
+        retrainings.up(state, root, say)
+    for name, value in retrainings.here(state).items():
+        typer.echo(f"export {name}={value}")
+
+
 def _switch(verb: str, name: str) -> None:
     from infra.local import cluster as clusters
 

@@ -26,8 +26,8 @@ from pipeline.lock import exclusive
 EXTENSIONS = ("gitserver", "prometheus", "rollouts", "argocd")
 TOOLS = ("kubernetes",)
 # Known to the supervisor like all others, and started where somebody asks for it: `flightline forge up`, `cluster
-# ship-log`, or who wants to hear of alerts.
-OPTIONAL = ("gitea", "store", "alertmanager", "shipping")
+# ship-log`, `cluster retraining`, or who wants to hear of alerts.
+OPTIONAL = ("gitea", "store", "alertmanager", "shipping", "retraining")
 EXTENSION_TOOLS = ("metrics-server", "argo-rollouts", "argo-cd")
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0

@@ -18,6 +18,7 @@ from infra.local.hand import Hand
 from infra.local.members import DEVELOPER, REVIEWER
 from infra.local.telling import CANARY, SHORT, UNCHANGED_REPORT, Demo
 from infra.local.timeline import Timeline, sampling
+from pipeline.forge import Pull
 
 
 def first_release(demo: Demo) -> str:
@@ -34,16 +35,22 @@ def first_release(demo: Demo) -> str:
 def better_model(demo: Demo) -> str:
     """One parameter: two more months of data. Returns the identity that is in production at the end."""
     with demo.timeline.chapter("2 somebody edits params.yaml"):
-        before = str(demo.reviewer.released("staging")["identity"])
         pull = demo.propose("more-data", "Train on data until the end of May", more_data)
         demo.reported(pull)
-        demo.merge(pull)
-        identity = demo.released("staging", before)
-        demo.takes_traffic("staging", identity)
-        demo.timeline.figure("merge -> staging's canary", time.time() - demo.merged, CANARY)
-        demo.healthy("staging", identity)
-        demo.let_in()
-        promote(demo, identity)
+        identity = rolls_out(demo, pull)
+    return identity
+
+
+def rolls_out(demo: Demo, pull: Pull) -> str:
+    """A pull request is merged, and what follows is followed into production. Returns the identity."""
+    before = str(demo.reviewer.released("staging")["identity"])
+    demo.merge(pull)
+    identity = demo.released("staging", before)
+    demo.takes_traffic("staging", identity)
+    demo.timeline.figure("merge -> staging's canary", time.time() - demo.merged, CANARY)
+    demo.healthy("staging", identity)
+    demo.let_in()
+    promote(demo, identity)
     return identity
 
 
@@ -129,11 +136,13 @@ def play(state: State, folder: Path, say: Say, *, uncommitted: bool = False) -> 
 
 
 @contextmanager
-def stage(state: State, folder: Path, say: Say, *, uncommitted: bool = False) -> Iterator[Demo]:
+def stage(
+    state: State, folder: Path, say: Say, *, uncommitted: bool = False, title: str = "From a push to production"
+) -> Iterator[Demo]:
     """A fresh forge on the cluster, two people with clones, and a timeline that is written however it ends."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    timeline = Timeline("From a push to production")
+    timeline = Timeline(title)
     with timeline.chapter("0 a forge with a fork of this project"):
         if not control.running(state):
             cluster.up(state, say)

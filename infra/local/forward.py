@@ -12,7 +12,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
-from infra.local.components import DOMAIN, PROJECT, ClusterError, Component
+from infra.local.components import DOMAIN, NODE_ADDRESS, PROJECT, ClusterError, Component
 from pipeline.config import Settings, read_settings
 
 _CHUNK = 1 << 16
@@ -28,12 +28,15 @@ class Way:
     target: int = 0
 
 
+# Of `flightline cluster retraining`, which pods reach as well.
+OBJECTS = 3004
 WAYS = (
     Way("API server", 6443),
     Way("registry", 5000),
     Way("git", 3000),
     Way("forge", 3001),
     Way("trusted DVC remote", 3002),
+    Way("object store", OBJECTS, NODE_ADDRESS),
     Way("Argo CD", 8080),
     Way("Prometheus", 9090),
 )

@@ -35,14 +35,14 @@ def components(state: State) -> tuple[Component, ...]:
 
 
 class Server(ThreadingHTTPServer):
-    """Serves a folder on loopback; port 0 takes a free one. Without a password nobody may write."""
+    """Serves a folder, on loopback unless told; port 0 takes a free one. Without a password nobody may write."""
 
     daemon_threads = True
 
-    def __init__(self, folder: Path, password: str, port: int) -> None:
+    def __init__(self, folder: Path, password: str, port: int, host: str = "127.0.0.1") -> None:
         self.folder = folder
         self.allowed = "Basic " + base64.b64encode(f"{USER}:{password}".encode()).decode() if password else ""
-        super().__init__(("127.0.0.1", port), _Handler)
+        super().__init__((host, port), _Handler)
 
 
 def main() -> None:
