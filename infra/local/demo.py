@@ -37,8 +37,7 @@ def better_model(demo: Demo) -> str:
     with demo.timeline.chapter("2 somebody edits params.yaml"):
         pull = demo.propose("more-data", "Train on data until the end of May", more_data)
         demo.reported(pull)
-        identity = rolls_out(demo, pull)
-    return identity
+        return rolls_out(demo, pull)
 
 
 def rolls_out(demo: Demo, pull: Pull) -> str:

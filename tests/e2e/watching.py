@@ -110,10 +110,10 @@ class Watched:
         kind: str = self.story.until(f"{job} has ended", end, JOB_SECONDS)
         return kind
 
-    def said(self, job: str) -> str:
-        """What the steps of a Job printed."""
+    def said(self, job: str, step: str) -> str:
+        """What a step of a Job printed."""
         kubectl = Kubectl(self.story.state)
-        return kubectl("--namespace", SPACE, "logs", f"job/{job}", "--all-containers", "--tail=-1")
+        return kubectl("--namespace", SPACE, "logs", f"job/{job}", f"--container={step}", "--tail=-1")
 
     def attempts(self) -> list[Mapping[str, Any]]:
         """What was tried, oldest first."""

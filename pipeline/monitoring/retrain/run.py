@@ -24,8 +24,9 @@ from pipeline.delivery.pulls import Desk
 from pipeline.delivery.token import TOKENS
 from pipeline.errors import UnavailableError, foreseen
 from pipeline.frames import TableError
+from pipeline.monitoring.config import read_monitoring
 from pipeline.monitoring.observation import Observation
-from pipeline.monitoring.retrain import attempts, circuit, guards, ledger, proposal, window, workspace
+from pipeline.monitoring.retrain import attempts, circuit, guards, ledger, proposal, seasons, window, workspace
 from pipeline.monitoring.retrain.attempts import LOCK, OBSERVATION, PARAMS, Attempt, Outcome
 from pipeline.monitoring.retrain.body import SHADOW
 from pipeline.monitoring.retrain.config import Retrain
@@ -332,9 +333,18 @@ def gate(run: Run, attempt: Attempt) -> Done:
     place.gate()
     verdict = read_verdict(place.root)
     _check_compared(verdict, attempt)
-    ending = judged(verdict)
+    ending = _explained(run, attempt, judged(verdict))
     shown = {} if ending else {SHADOW: shadowed(run, attempt, place.root / paths.BUNDLE).encode()}
     return Done(files={**written(verdict), **shown}, ending=ending)
+
+
+def _explained(run: Run, attempt: Attempt, ending: tuple[Outcome, str] | None) -> tuple[Outcome, str] | None:
+    """Without a gain, also whether what was observed looks like a season."""
+    if ending is None or ending[0] != "no gain":
+        return ending
+    observation = Observation.model_validate_json(run.kept.files(attempt.key)[OBSERVATION])
+    why = seasons.unlearnt(observation, read_monitoring(run.checkout.root).feed.max_psi)
+    return ending[0], f"{ending[1]}; {why}"
 
 
 def shadowed(run: Run, attempt: Attempt, challenger: Path) -> str:
