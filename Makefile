@@ -122,7 +122,7 @@ forge-test: $(VENV)/.dev ## Try the local forge, and tell the demo's story on it
 
 .PHONY: observe-test
 observe-test: $(VENV)/.dev ## Play months to production on the local cluster, retrain there; writes build/observe/. FULL=1 goes on to the roll-out
-	pytest -s tests/e2e/test_observe.py $(if $(FULL),,-m "not nightly")
+	pytest -s tests/e2e/test_autumn.py tests/e2e/test_observe.py $(if $(FULL),,-m "not nightly")
 
 .PHONY: argocd-test
 argocd-test: $(VENV)/.dev ## Try what Argo CD, Rollouts and their notifications are set to do, on the local cluster

@@ -4,6 +4,8 @@ set -eu
 work=${FLIGHTLINE_WORK:-/work}
 app=${FLIGHTLINE_APP:-/app}
 mkdir -p "$work/home" "$work/scratch"
+# No account has the user of these pods, and the image is read-only: DVC asks for a name, and keeps a cache by itself.
+export USER="${USER:-retraining}" DVC_SITE_CACHE_DIR="$work/dvc"
 
 # In git's environment alone: arguments and files are read by others.
 if [ -n "${FLIGHTLINE_TOKEN:-}" ]; then

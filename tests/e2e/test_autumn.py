@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.local.components import answers
 from infra.local.timeline import Timeline
 from pipeline.gates.load_server import free_port
 from pipeline.monitoring.observation import PATH, Observation, read_observation
@@ -64,14 +64,10 @@ def server(made: Checkout, log: Path) -> Iterator[str]:
 
 
 def _wait(address: str) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            with urllib.request.urlopen(address, timeout=2):
-                return
-        except OSError:
-            assert time.monotonic() < deadline, f"{address} does not answer"
-            time.sleep(0.1)
+    ready, deadline = answers(address), time.monotonic() + START_SECONDS
+    while not ready():
+        assert time.monotonic() < deadline, f"{address} does not answer"
+        time.sleep(0.1)
 
 
 def observed(made: Checkout, flights: Flights, as_of: date, told: date) -> Observation:

@@ -65,6 +65,12 @@ def test_image_of_other_packages_is_refused_with_the_fix(fork: Fork, tmp_path: P
     assert "flightline retraining image --pin" in done.stderr
 
 
+def test_dvc_needs_no_account_and_nothing_of_a_read_only_image(fork: Fork, tmp_path: Path) -> None:
+    (tmp_path / "flightline").write_text('#!/bin/sh\necho "$USER $DVC_SITE_CACHE_DIR"\n')
+    (tmp_path / "flightline").chmod(0o755)
+    assert entered(tmp_path, USER="").stdout == f"retraining {tmp_path}/work/dvc\n"
+
+
 def test_secret_lines_of_dvc_are_for_their_owner_alone(fork: Fork, tmp_path: Path) -> None:
     entered(tmp_path, FLIGHTLINE_DVC_LOCAL="[core]\n    remote = work")
     path = tmp_path / "work/main/.dvc/config.local"
