@@ -11,7 +11,7 @@ from typing import Any
 
 from infra.local import retraining
 from infra.local.api import Api
-from infra.local.components import Kubectl
+from infra.local.components import Kubectl, direct
 from infra.local.telling import Demo
 from infra.local.watch import namespace
 from pipeline.errors import INPUT_OUTPUT, UNAVAILABLE, USAGE
@@ -43,7 +43,7 @@ class Watched:
     def run(self, *words: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
         """`flightline ...` as the clone has it, with the way to the pods' store and to the cluster."""
         own = {"PYTHONPATH": str(self.root), "KUBECONFIG": str(self.story.state.kubeconfig)}
-        environment = {**os.environ, **retraining.here(self.story.state), **own}
+        environment = {**os.environ, **direct(os.environ), **retraining.here(self.story.state), **own}
         done = subprocess.run(
             [FLIGHTLINE, *words], cwd=self.root, env=environment, capture_output=True, text=True, check=False
         )
