@@ -170,7 +170,7 @@ def dvc(keys: Keys) -> str:
 
 def _image(root: Path, say: Say) -> str:
     """The training image of the checkout's locks in the cluster's registry, by digest; built where it is new."""
-    from pipeline import builders
+    from pipeline import builders, oci
     from pipeline import image as images
 
     say("looking for the training image")
@@ -178,7 +178,7 @@ def _image(root: Path, say: Say) -> str:
     wanted = builders.inputs(root, builders.base(root, builders.LOCAL), builders.TRAINING)
     try:
         found = images.inspect(tag)
-    except images.ImageError:
+    except oci.ImageError:
         found = None
     if found is None or found.labels.get(builders.INPUTS_LABEL) != wanted:
         say("building the training image")
