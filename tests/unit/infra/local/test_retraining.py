@@ -13,7 +13,7 @@ from infra.local.retraining import Keys
 from pipeline.tools import tool
 
 IMAGE = f"127.0.0.1:5000/flightline-training@sha256:{'1f' * 32}"
-KEYS = Keys(work="of-work", key="key", secret="of-objects")
+KEYS = Keys(work="of-work", key="key", secret="of-objects")  # noqa: S106 - of tests
 
 Objects = dict[str, Any]
 
@@ -60,7 +60,7 @@ def test_pods_and_this_machine_are_told_of_the_same_store() -> None:
     inside, outside = told(f"http://{NODE_ADDRESS}:1"), retraining.environment(KEYS, "http://127.0.0.1:1")
     differing = {name for name, value in outside.items() if inside[name] != value}
     assert differing == {"AWS_ENDPOINT_URL"}
-    assert inside["FLIGHTLINE_TOKEN"] == "a-token"
+    assert inside["FLIGHTLINE_TOKEN"] == "a-token"  # noqa: S105 - of tests
 
 
 def test_object_store_has_a_way_in_from_this_machine() -> None:
