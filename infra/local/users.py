@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from infra.local.components import PROJECT
 
 TIMEOUT = 10.0
+WORKERS = 4
 # A refused connection reached nobody, so it is made again, as routers and clients do; `refused` counts it. Waiting
 # twice as long each time outlasts the second or two until a crashed server's address is no longer given.
 ATTEMPTS, BETWEEN = 6, 0.1
@@ -59,7 +60,7 @@ def start(folder: Path, environment: str, address: str, rows: list[dict[str, Any
     spec = {
         "targets": {environment: address},
         "rate": 20,
-        "workers": 4,
+        "workers": WORKERS,
         "batch": 10,
         "rows": rows,
         "hold": str(folder / "hold"),
@@ -101,7 +102,8 @@ def newest_rows(root: Path) -> list[dict[str, Any]]:
 
 def _work(spec: dict[str, Any], name: str, worker: int, stop: threading.Event, out: IO[str]) -> None:
     address, pause = urlsplit(spec["targets"][name]), spec["workers"] / spec["rate"]
-    bodies, due = _bodies(spec["rows"], spec["batch"], worker), time.monotonic() + pause * worker / spec["workers"]
+    due = time.monotonic() + pause * worker / spec["workers"]
+    bodies = _bodies(spec["rows"], spec["batch"], worker, spec["workers"])
     while not stop.wait(max(0.0, due - time.monotonic())):
         due += pause
         if (Path(spec["hold"]) / name).exists():
@@ -109,9 +111,10 @@ def _work(spec: dict[str, Any], name: str, worker: int, stop: threading.Event, o
         out.write(json.dumps({"target": name, **_ask(address.netloc, next(bodies))}) + "\n")
 
 
-def _bodies(rows: list[dict[str, Any]], batch: int, worker: int) -> Iterator[bytes]:
-    """Requests of `batch` rows, another part of the rows for each worker, over and over."""
-    own = itertools.cycle(rows[worker:] + rows[:worker])
+def _bodies(rows: list[dict[str, Any]], batch: int, worker: int, workers: int) -> Iterator[bytes]:
+    """Requests of `batch` rows, over and over; each worker begins elsewhere, so that none repeats another's rows."""
+    begin = worker * len(rows) // workers
+    own = itertools.cycle(rows[begin:] + rows[:begin])
     while True:
         yield json.dumps([next(own) for _ in range(batch)]).encode()
 

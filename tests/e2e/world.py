@@ -87,10 +87,11 @@ class World(Team, Watch):
 
         return self.until(f"{environment}: notified of {event}", seen, seconds) < seconds
 
-    def crash(self, pod: str) -> None:
-        """Kill a server's process from outside, as the kernel would for want of memory."""
+    def crash(self, pod: str) -> float:
+        """Kill a server's process from outside, as the kernel would for want of memory. Returns when."""
         os.kill(self.process(pod), signal.SIGKILL)
         self.timeline.event(f"{pod} crashed")
+        return time.time()
 
     def process(self, pod: str) -> int:
         """The number of a server's process, as this machine counts."""
