@@ -2,12 +2,15 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipeline.cli_days import AsOf, today
 from pipeline.progress import progress
+
+if TYPE_CHECKING:
+    from pipeline.context import Context
 
 _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program instead of text for a person.")]
 _Served = Annotated[
@@ -99,7 +102,6 @@ def exporter(
     served: _Served = None,
 ) -> None:
     """HOST (default 127.0.0.1) and PORT (default 9108) are environment variables, as for the server."""
-    from pipeline import production
     from pipeline.context import Context
     from pipeline.lock import exclusive
     from pipeline.monitoring import exporter as exporting
@@ -111,13 +113,28 @@ def exporter(
         with exclusive(root, _silent):
             context = Context(root)
             if served is None:
-                production.bring_main(context)
+                _bring_main(context)
             looking.run(context, today(None), _silent, served)
 
-    looks = exporting.Looks(look, lambda why: typer.echo(f"exporter: a look failed: {why}", err=True))
+    looks = exporting.Looks(look, lambda why: _tell(f"a look failed: {why}"))
     host, port = os.environ.get("HOST", "127.0.0.1"), int(os.environ.get("PORT", "9108"))
-    typer.echo(f"exporter: http://{host}:{port}/metrics", err=True)
+    _tell(f"http://{host}:{port}/metrics")
     exporting.serve(root, host, port, looks, env, every)
+
+
+def _bring_main(context: "Context") -> None:
+    """A forge that is away hinders no look: what was released last is most likely still served."""
+    from pipeline import production
+    from pipeline.errors import GitError
+
+    try:
+        production.bring_main(context)
+    except GitError as error:
+        _tell(f"going on with the main that is here: {error}")
+
+
+def _tell(what: str) -> None:
+    typer.echo(f"exporter: {what}", err=True)
 
 
 def _silent(_: str) -> None:

@@ -28,7 +28,7 @@ from tests.integration.test_retrain_flights import quick, release
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 SEPTEMBER, DECEMBER = date(2013, 9, 30), date(2013, 12, 23)
-START_SECONDS = 60.0
+START_SECONDS = 300.0
 
 
 @pytest.fixture(scope="module")

@@ -85,14 +85,15 @@ def test_store_without_rows_of_the_version_is_said_and_refuses_nothing(context: 
     assert not found.refusal("staging")
 
 
-def test_store_that_is_away_is_said_and_refuses_nothing(
+def test_store_that_cannot_be_read_is_said_and_refuses_nothing(
     context: Context, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (context.root / "file").write_text("no folder")
-    monkeypatch.setenv(VARIABLE, "file/store")
+    spoilt = context.root / f"spoilt/predictions/day=2013-04-02/{'0' * 32}.parquet"
+    spoilt.parent.mkdir(parents=True)
+    spoilt.write_text("no Parquet")
+    monkeypatch.setenv(VARIABLE, "spoilt")
     found = rescored(context, folder)
-    assert found.text.startswith("none re-scored: ")
-    assert "file/store" in found.text
+    assert found.text.startswith(f"none re-scored: {context.root}/spoilt: ")
     assert not found.refusal("staging")
 
 

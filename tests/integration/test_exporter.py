@@ -1,0 +1,45 @@
+"""`flightline exporter`, as a pod runs it: a look that fails is counted and said, and it ends when it is told to."""
+
+import signal
+import subprocess
+from pathlib import Path
+
+import requests
+
+from pipeline.gates.load_server import free_port
+from tests.integration.test_labels import FLIGHTLINE, Folder
+from tests.monitors import until
+
+
+def test_a_look_that_fails_is_counted_and_said_and_it_ends_when_it_is_told_to(tmp_path: Path) -> None:
+    """There is no bundle here, and the remote that main is asked of is away."""
+    here, port = Folder(tmp_path), free_port()
+    for words in (("init", "--quiet"), ("remote", "add", "origin", str(tmp_path / "nowhere.git"))):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    with subprocess.Popen(
+        [FLIGHTLINE, "exporter", "--every", "3600", "--env", "staging"],
+        cwd=tmp_path,
+        env=here.environment(PORT=str(port)),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            until(lambda: _failures(port) == 1, "the look has failed", 300)
+        finally:
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        assert process.stderr is not None
+        _, main, look = process.stderr.read().splitlines()
+    assert main.startswith("exporter: going on with the main that is here: ")
+    assert look.startswith("exporter: a look failed: ")
+    assert "build/bundle" in look
+
+
+def _failures(port: int) -> int | None:
+    """What is counted; None before it answers."""
+    try:
+        text = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=5).text
+    except requests.RequestException:
+        return None
+    (line,) = (one for one in text.splitlines() if one.startswith("flightline_observation_failures_total"))
+    return int(line.split()[1])
