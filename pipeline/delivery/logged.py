@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline import paths
-from pipeline.config import Frozen
+from pipeline.config import ConfigError, Frozen
 from pipeline.context import Context
 from pipeline.delivery.expectations import is_of_model
 from pipeline.errors import UnavailableError
@@ -42,7 +42,7 @@ def rescored(context: Context, folder: Path) -> Logged:
         return _rescored(context, opened)
     except ImportError as error:  # an environment that only releases
         return _not(f"{error.name} is not installed (`make setup FOR=monitor`)")
-    except UnavailableError as error:
+    except (ConfigError, UnavailableError) as error:
         return _not(str(error))
 
 

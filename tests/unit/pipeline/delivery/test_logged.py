@@ -106,6 +106,15 @@ def test_columns_that_are_not_kept_are_said_and_refuse_nothing(context: Context,
     assert not found.refusal("staging")
 
 
+def test_parameters_that_cannot_be_read_are_said_and_refuse_nothing(context: Context, folder: Path) -> None:
+    path = context.root / "params.yaml"
+    path.write_text(path.read_text().replace("estimator:", "estimators:"))
+    found = rescored(Context(context.root), folder)
+    assert found.text.startswith(f"none re-scored: {path}: ")
+    assert "estimator: Field required" in found.text
+    assert not found.refusal("staging")
+
+
 def test_version_of_another_model_is_said_and_refuses_nothing(context: Context, tmp_path: Path) -> None:
     bundles.write(tmp_path / "toy")
     assert "reads other columns" in rescored(context, tmp_path / "toy").text
