@@ -42,11 +42,13 @@ def play(
     from pipeline.monitoring.play.plan import span_of
     from pipeline.monitoring.play.run import play as played
     from pipeline.monitoring.play.stage import FOLDER
+    from pipeline.monitoring.played import event_time
 
-    root = Path.cwd()
-    span = span_of(root, _date(first), _date(last))
+    context = Context(Path.cwd())
+    event_time(context.model.schema)  # first, for rows without it have no window either
+    span = span_of(context.root, _date(first), _date(last))
     with progress() as say:
-        found = played(Context(root), span, say, _silent if as_json else typer.echo, anew=anew)
+        found = played(context, span, say, _silent if as_json else typer.echo, anew=anew)
     typer.echo(found.model_dump_json(indent=2) if as_json else page.headline(found))
     typer.echo(f"play: {FOLDER / page.NAME}", err=as_json)
 

@@ -17,7 +17,7 @@ from pipeline import paths, signature
 from pipeline.card import model_card
 from pipeline.config import Params
 from pipeline.context import Context
-from pipeline.frames import HOLDOUT, PART, TRAIN, read_rows, sha256, write_json
+from pipeline.frames import HOLDOUT, PART, TRAIN, TableError, read_rows, sha256, write_json
 from pipeline.graph import stamp
 from pipeline.stages import blocks
 from pipeline.stages.train import matrix
@@ -107,9 +107,20 @@ def reference(model: Model, rows: pd.DataFrame, target: Path) -> Mapping[str, An
 
 
 def golden(agreed: Signature, target: Path) -> Mapping[str, Any]:
-    """Synthetic rows drawn within the schema, every null and "other" that is allowed among them, and their scores."""
+    """Synthetic rows drawn within the schema, every null and "other" that is allowed among them, and their scores.
+
+    Raises TableError where a score is no number: the schema allows what the estimator cannot take.
+    """
     rows = golden_rows(agreed)
-    return {"rows": rows, "scores": [float(score) for score in _score(target, encode(agreed, rows))]}
+    scores = [float(score) for score in _score(target, encode(agreed, rows))]
+    for at, score in enumerate(scores):
+        if not math.isfinite(score):
+            row = {name: values[at] for name, values in rows.items()}
+            raise TableError(
+                f"the model scores {score} for a row that model/'s schema allows: {json.dumps(row)}. Let the estimator "
+                "take such rows (an imputer, where a value is null), or take nullable or the limits from the column"
+            )
+    return {"rows": rows, "scores": scores}
 
 
 def golden_rows(agreed: Signature) -> dict[str, list[Any]]:

@@ -29,7 +29,6 @@ from pipeline.monitoring.play.plan import Span
 from pipeline.monitoring.play.stage import Stage
 from pipeline.monitoring.play.story import Story
 from pipeline.monitoring.play.traffic import Sent
-from pipeline.monitoring.played import event_time
 from pipeline.monitoring.reference import read_reference
 from pipeline.monitoring.retrain import guards, window
 from pipeline.monitoring.retrain.attempts import PARAMS, Attempt
@@ -52,7 +51,6 @@ def play(context: Context, span: Span, say: Say, tell: Say, *, anew: bool = Fals
 
     `say` is told what is being done, `tell` what happened. Raises UnavailableError, ConfigError, ValueError.
     """
-    event_time(context.model.schema)
     stage = Stage(context.root / stages.FOLDER)
     with exclusive(stage.root, say), _store(stage.store):
         key = stages.key(context.root, span)

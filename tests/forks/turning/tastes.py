@@ -15,7 +15,7 @@ SCHEMA = Schema(
     columns=(
         Column(
             name="degrees", type="number", description="outside", unit="C", minimum=-50, maximum=60,
-            stability="seasonal", nullable=True, example=12.5,
+            stability="seasonal", example=12.5,
         ),
         Column(name="items", type="integer", description="items looked at", minimum=0, maximum=100, example=4),
         Column(

@@ -2,6 +2,7 @@ import json
 
 import msgspec
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 
@@ -9,10 +10,11 @@ from model.contract import Column
 from model.flights import CARD
 from model.schema import SCHEMA
 from pipeline import signature
-from pipeline.stages.bundle import _distribution, golden_rows
+from pipeline.frames import TableError
+from pipeline.stages.bundle import _distribution, golden, golden_rows
 from serving.requests import Codec
 from serving.signature import Input, Signature
-from tests.bundles import SIGNATURE
+from tests.bundles import SIGNATURE, graph
 
 FLIGHTS = signature.of_model(CARD, SCHEMA)
 
@@ -48,6 +50,12 @@ def test_every_row_is_a_legal_request_and_they_are_few(agreed):
 def test_each_column_that_can_be_null_is_null_in_a_row_of_its_own(agreed):
     nulls = [[name for name, value in row.items() if value is None] for row in requests(agreed)]
     assert [found for found in nulls if found] == [[one.name] for one in agreed.inputs if one.nullable]
+
+
+def test_row_that_the_schema_allows_and_the_model_cannot_score_is_refused_with_the_row(tmp_path):
+    onnx.save(graph(SIGNATURE, [0, np.inf, 0, 0]), tmp_path / "model.onnx")
+    with pytest.raises(TableError, match=r'scores nan for a row .*"seats": null.* take nullable'):
+        golden(SIGNATURE, tmp_path)
 
 
 @pytest.mark.parametrize("agreed", [SIGNATURE, FLIGHTS, having(*NULLS, *OTHERS)], ids=["toy", "flights", "wide"])
