@@ -1,6 +1,5 @@
 """`flightline observe | backtest | exporter`: what the logged predictions and their labels say of production."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -106,6 +105,7 @@ def exporter(
     from pipeline.lock import exclusive
     from pipeline.monitoring import exporter as exporting
     from pipeline.monitoring import observe as looking
+    from pipeline.run import address
 
     root = Path.cwd()
 
@@ -117,7 +117,7 @@ def exporter(
             looking.run(context, today(None), _silent, served)
 
     looks = exporting.Looks(look, lambda why: _tell(f"a look failed: {why}"))
-    host, port = os.environ.get("HOST", "127.0.0.1"), int(os.environ.get("PORT", "9108"))
+    host, port = address("9108")
     _tell(f"http://{host}:{port}/metrics")
     exporting.serve(root, host, port, looks, env, every)
 

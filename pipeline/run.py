@@ -35,9 +35,9 @@ def run(context: Context, progress: Progress) -> Callable[[], None]:
     return serving(context, verdict)
 
 
-def address() -> tuple[str, int]:
-    """HOST and PORT as the person set them. Raises ConfigError."""
-    port = os.environ.get("PORT", "8000")
+def address(usual: str = "8000") -> tuple[str, int]:
+    """HOST and PORT as the person set them; without a PORT the usual one. Raises ConfigError."""
+    port = os.environ.get("PORT", usual)
     if not port.isdecimal() or not 0 < int(port) < 2**16:
         raise ConfigError(f"PORT is {port!r}; it must be a number from 1 to 65535")
     return os.environ.get("HOST", "127.0.0.1"), int(port)

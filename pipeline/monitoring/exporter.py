@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pipeline.errors import explain
+from pipeline.errors import UnavailableError, explain
 from pipeline.monitoring import metrics, report
 from pipeline.monitoring.observation import PATH, read_observation
 
@@ -76,7 +76,7 @@ def _metrics(root: Path, looks: Looks, env: str) -> str:
 
 
 def server(root: Path, host: str, port: int, looks: Looks, env: str) -> ThreadingHTTPServer:
-    """An HTTP server that is bound and not yet serving."""
+    """An HTTP server that is bound and not yet serving. Raises UnavailableError where it cannot listen."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -90,7 +90,10 @@ def server(root: Path, host: str, port: int, looks: Looks, env: str) -> Threadin
         def log_message(self, *_: object) -> None:
             """A scrape every few seconds is no news."""
 
-    return ThreadingHTTPServer((host, port), Handler)
+    try:
+        return ThreadingHTTPServer((host, port), Handler)
+    except OSError as error:
+        raise UnavailableError(f"{host}:{port}: {error.strerror}; set another PORT") from error
 
 
 def serve(root: Path, host: str, port: int, looks: Looks, env: str, every: float | None) -> None:

@@ -6,6 +6,7 @@ A row that cannot be taken is named by its line, field and value, with what to w
 import csv
 import gzip
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -21,6 +22,7 @@ MOST_NAMED = 20
 _FIELDS = {*REQUIRED, *OPTIONAL}
 _TRUTHS = {"true": 1.0, "false": 0.0}
 _ROWS_AT_ONCE = 50_000
+_SURROGATE = re.compile("[\ud800-\udfff]")  # half a character: JSON can write it, and nothing can store it
 
 Row = Mapping[str, Any]
 
@@ -63,7 +65,9 @@ class BadFieldError(ValueError):
 def label_of(row: Row, *, binary: bool) -> Label:
     """A row as a label; empty text is as good as nothing. Raises BadFieldError."""
     for name in sorted(row.keys() - _FIELDS):
-        raise BadFieldError(name, row[name], f"a label has {', '.join(sorted(_FIELDS))} and nothing else")
+        raise BadFieldError(
+            clipped(plain(name), 60), row[name], f"a label has {', '.join(sorted(_FIELDS))} and nothing else"
+        )
     day, known = row.get("event_day"), row.get("known_at")
     return Label.model_construct(
         id=_id(row.get("id")),
@@ -158,7 +162,7 @@ def _parquet(path: Path) -> Iterator[tuple[int, Row]]:
 
 
 def _id(value: Any) -> str:
-    if not isinstance(value, str) or not 0 < len(value) <= LONGEST_ID:
+    if not isinstance(value, str) or not 0 < len(value) <= LONGEST_ID or _SURROGATE.search(value):
         raise BadFieldError("id", value, f"write the row's id as it was answered, text of 1 to {LONGEST_ID} characters")
     return value
 
@@ -167,7 +171,7 @@ def _value(value: Any, *, binary: bool) -> float:
     fix = "write 0 or 1" if binary else "write a finite number"
     try:
         found = _TRUTHS[value.lower()] if isinstance(value, str) and value.lower() in _TRUTHS else float(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise BadFieldError("label", value, f"{fix}, or leave the row out while it is not known") from error
     if found not in (0, 1) if binary else found - found != 0:
         raise BadFieldError("label", value, fix)

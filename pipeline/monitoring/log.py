@@ -1,23 +1,18 @@
-"""From lines of a log to rows: what the server wrote, as it is or as a container runtime or a collector wrapped it.
+"""From lines of a log to rows: what the server wrote, as it is or wrapped (`pipeline.monitoring.wrapped`)."""
 
-Taken: the server's JSON lines; Kubernetes' CRI format (`TIME stdout F LINE`, P for a part of one) and Docker's; the
-OpenTelemetry Collector's files (one OTLP ExportLogsServiceRequest in JSON a line; OTLP 1.9); JSON with the line as
-`body` or `message`.
-"""
-
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import MAXYEAR, MINYEAR, date, datetime
 from itertools import islice
 from typing import Annotated, Any
 
 import msgspec
 import polars as pl
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import Meta
 
 from model.contract import Schema
 from pipeline.config import Frozen
+from pipeline.monitoring.wrapped import opened, whole
 from pipeline.text import clipped, plain
 
 ROWS_AT_ONCE = 100_000
@@ -25,7 +20,6 @@ MOST_EXAMPLES = 5
 DAY, ID, TIME, LOGGED, VERSION, SCORE, LABEL = "day", "id", "time", "logged", "version", "score", "label"
 MOMENT = pl.Datetime("us", "UTC")
 
-_CRI = re.compile(rb"\S+ (stdout|stderr) ([FP])\S* (.*)", re.DOTALL)
 _DEEPEST = 3  # a collector's line with a runtime's line in it
 
 
@@ -104,11 +98,13 @@ class Form:
                 else:
                     skipped.add(line, str(error))
                 continue
-            if row.model == self.model:
+            if row.model != self.model:
+                skipped.add(b"", "another model")
+            elif not (_in_calendar(row.time) and (row.event_time is None or _in_calendar(row.event_time))):
+                skipped.add(line, "a time that is outside of the calendar in UTC")
+            else:
                 skipped.read += 1
                 yield row
-            else:
-                skipped.add(b"", "another model")
 
     def _frame(self, rows: tuple[Any, ...]) -> pl.DataFrame:
         features = zip(*(msgspec.structs.astuple(row.features) for row in rows), strict=True)
@@ -144,65 +140,6 @@ def _line_type(features: Mapping[str, pl.DataType]) -> Any:
     return msgspec.defstruct("Line", [*fields, ("features", row), ("event_time", moment | None, None)], gc=False)
 
 
-class _Body(msgspec.Struct):
-    stringValue: str = ""  # noqa: N815 - OTLP's name
-
-
-class _Record(msgspec.Struct):
-    body: _Body = msgspec.field(default_factory=_Body)
-
-
-class _Scope(msgspec.Struct):
-    logRecords: list[_Record] = []  # noqa: N815 - OTLP's name; msgspec copies
-
-
-class _Resource(msgspec.Struct):
-    scopeLogs: list[_Scope] = []  # noqa: N815 - OTLP's name; msgspec copies
-
-
-class _Wrapper(msgspec.Struct):
-    resourceLogs: list[_Resource] = []  # noqa: N815 - OTLP's name; msgspec copies
-    log: str | UnsetType = UNSET
-    body: str | UnsetType = UNSET
-    message: str | UnsetType = UNSET
-
-    def lines(self) -> Iterator[bytes]:
-        for resource in self.resourceLogs:
-            for scope in resource.scopeLogs:
-                yield from (record.body.stringValue.encode() for record in scope.logRecords)
-        yield from (text.encode() for text in (self.log, self.body, self.message) if text is not UNSET)
-
-
-_WRAPPERS = msgspec.json.Decoder(_Wrapper)
-
-
-def whole(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """The lines without empty ones, and without what a container runtime put before them; parts are put together."""
-    parts: dict[bytes, bytes] = {}
-    for line in lines:
-        found = _CRI.match(line) if line[:1].isdigit() else None
-        if found is None:
-            text = line
-        else:
-            text = parts.pop(found[1], b"") + found[3].rstrip(b"\r\n")
-            if found[2] == b"P":
-                parts[found[1]], text = text, b""
-        if text := text.strip():
-            yield text
-    yield from parts.values()
-
-
-def opened(line: bytes) -> list[bytes]:
-    """The lines in a wrapper; none where it is not one."""
-    try:
-        return unwrapped(line)
-    except ValueError:
-        return []
-
-
-def unwrapped(document: bytes) -> list[bytes]:
-    """The lines in a wrapper. Raises ValueError where it is not one."""
-    try:
-        return list(_WRAPPERS.decode(document).lines())
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise ValueError(str(error)) from error
+def _in_calendar(moment: datetime) -> bool:
+    """Whether it is a moment in UTC, too: with an offset the calendar's first and last hours may be none."""
+    return MINYEAR < moment.year < MAXYEAR or not moment.utcoffset()

@@ -10,7 +10,8 @@ from http import HTTPStatus
 from typing import Any
 
 from pipeline.monitoring.endpoint import RefusedError, Work
-from pipeline.monitoring.log import LogCounts, unwrapped
+from pipeline.monitoring.log import LogCounts
+from pipeline.monitoring.wrapped import unwrapped
 
 LOGS = "/v1/logs"
 

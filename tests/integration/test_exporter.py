@@ -1,9 +1,11 @@
 """`flightline exporter`, as a pod runs it: a look that fails is counted and said, and it ends when it is told to."""
 
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
+import pytest
 import requests
 
 from pipeline.gates.load_server import free_port
@@ -33,6 +35,27 @@ def test_a_look_that_fails_is_counted_and_said_and_it_ends_when_it_is_told_to(tm
     assert main.startswith("exporter: going on with the main that is here: ")
     assert look.startswith("exporter: a look failed: ")
     assert "build/bundle" in look
+
+
+@pytest.mark.parametrize("port", ["abc", "0"])
+def test_an_address_that_is_none_is_named(tmp_path: Path, port: str) -> None:
+    assert f"PORT is {port!r}; it must be a number from 1 to 65535" in _refused(tmp_path, port, 64)
+
+
+def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert f"127.0.0.1:{port}: Address already in use; set another PORT" in _refused(tmp_path, port, 69)
+
+
+def _refused(root: Path, port: str, code: int) -> str:
+    """What is said to whoever starts it there."""
+    environment = Folder(root).environment(PORT=port)
+    done = subprocess.run(
+        [FLIGHTLINE, "exporter"], cwd=root, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code, done.stderr
+    return done.stderr
 
 
 def _failures(port: int) -> int | None:

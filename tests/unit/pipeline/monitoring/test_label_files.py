@@ -66,6 +66,8 @@ def test_parquet(tmp_path: Path, typed: bool) -> None:
         ({"id": "a", "label": "late"}, "label is 'late'; write 0 or 1"),
         ({"id": "a", "label": None}, "label is None; write 0 or 1, or leave the row out"),
         ({"id": "a"}, "label is None; write 0 or 1, or leave the row out"),
+        ({"id": "a", "label": 10**400}, "label is 1000"),
+        ({"id": "\ud800", "label": 1}, "id is '"),
         ({"label": 1}, "id is None; write the row's id"),
         ({"id": 7, "label": 1}, "id is 7; write the row's id"),
         ({"id": "x" * 201, "label": 1}, "id is 'xxx"),
@@ -75,6 +77,7 @@ def test_parquet(tmp_path: Path, typed: bool) -> None:
         ({"id": "a", "label": 1, "known_at": "2013-04-02T06:00:00"}, "known_at is '2013-04-02T06:00:00'; write date"),
         ({"id": "a", "label": 1, "known_at": 1364774400}, "known_at is 1364774400"),
         ({"id": "a", "label": 1, "lable": 0}, "lable is 0; a label has event_day, id, known_at, label and nothing"),
+        ({"id": "a", "label": 1, "\x1b[2J\ud800": 0}, "[2J is 0; a label has event_day"),
         (["a", 1], 'row is \'["a", 1]'),
     ],
 )

@@ -99,8 +99,14 @@ def test_many_records_of_a_collector_are_many_rows() -> None:
         line("a-0", features={"carrier": "UA", "temp": "warm"}),
         line("a-0", time="yesterday"),
         line("a-0", time="2013-04-01T10:00:00"),
+        line("a-0", event_time="0001-01-01T00:00:00+14:00"),
+        line("a-0", event_time="9999-12-31T23:59:59-14:00"),
+        line("a-0", score=10**400),
     ],
-    ids=["cut short", "text for a number", "no id", "text for a feature", "no time", "no time zone"],
+    ids=[
+        *("cut short", "text for a number", "no id", "text for a feature", "no time", "no time zone"),
+        *("before the calendar", "after the calendar", "no such number"),
+    ],
 )
 def test_a_damaged_prediction_is_malformed(damaged: bytes) -> None:
     rows, skipped = read([line("ok"), damaged])

@@ -92,10 +92,11 @@ def test_without_the_token_nothing_is_kept(address: str, folder: Path, token: st
         (b"", 422, "0 labels"),
         (b"[]", 422, f"1 to {MOST_ROWS}"),
         (json.dumps([{"id": "a", "label": 1}] * (MOST_ROWS + 1)).encode(), 422, f"{MOST_ROWS + 1} labels"),
+        (b'{"id":"a","label":1%s}' % (b"0" * 400), 422, "1 of 1 labels cannot be taken"),
         (b" " * (MOST_BYTES + 1), 413, f"at most {MOST_BYTES}"),
         (b"[" * 100_000, 400, "JSON"),
     ],
-    ids=["csv", "nothing", "none", "too many", "too large", "too deep"],
+    ids=["csv", "nothing", "none", "too many", "no number", "too large", "too deep"],
 )
 def test_what_cannot_be_taken_is_said(address: str, body: bytes, status: int, said: str) -> None:
     answer = post(address, body)
