@@ -152,7 +152,8 @@ def _look(bundle: Path) -> None:
     context = Context(Path.cwd())
     opened = bundles.load(bundle)
     looker = Looker(context.model, opened, read_reference(bundle, opened.version))
-    look = Look(looker, read_monitoring(context.root), _first(bundle) + timedelta(days=DAYS + 1))
+    parity = context.params.gates.differential.parity_tolerance
+    look = Look(looker, read_monitoring(context.root), _first(bundle) + timedelta(days=DAYS + 1), parity)
     store = open_store(context)
     scanned = scan(store.batches(look.first, look.last), looker)
     found = judge(scanned, look, new_labels(store.days(), look), store.label_counts())

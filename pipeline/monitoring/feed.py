@@ -59,18 +59,21 @@ def broken_days(tallies: Mapping[date, Tally], known: Known) -> dict[date, str]:
     return {day: named(dict.fromkeys(one.text for one in wrong), 2) for day, wrong in found.items() if wrong}
 
 
-def judge(tallies: Mapping[date, Tally], known: Known, as_of: date) -> Section:
-    """The newest full week before `as_of`, from counts by day; earlier days say how many rows are usual."""
+def judge(tallies: Mapping[date, Tally], known: Known, as_of: date, more: tuple[Reading, ...] = ()) -> Section:
+    """The newest full week before `as_of`, from counts by day; earlier days say how many rows are usual.
+
+    `more` are readings of the same days that need the rows themselves.
+    """
     days = [as_of - timedelta(days=back) for back in range(known.limits.days, 0, -1)]
     week = total(tallies[day] for day in days if day in tallies)
     volume = _volume(tallies, days, known.limits)
     if week is None or week.rows < known.limits.min_rows:
         rows = 0 if week is None else week.rows
         few = f"{rows:,} rows from {days[0]} to {days[-1]}; at least {known.limits.min_rows:,} are needed"
-        return section((volume,), "", few)
+        return section((volume, *more), "", few)
     since = min(tallies)
     whole = (_nulls(week, known), _stable(week, known)) if since <= days[0] else _too_young(since, known.limits)
-    readings = (*_worst(week, tallies, days, known), *whole, volume)
+    readings = (*_worst(week, tallies, days, known), *whole, volume, *more)
     return section(readings, f"{week.rows:,} rows from {days[0]} to {days[-1]} are as they were in training")
 
 

@@ -12,10 +12,10 @@ from pipeline import paths, production
 from pipeline.context import Context
 from pipeline.errors import UnavailableError
 from pipeline.frames import write_text
-from pipeline.monitoring import decay, drift, feed
+from pipeline.monitoring import decay, drift, feed, rescoring
 from pipeline.monitoring.config import Monitoring, read_monitoring
 from pipeline.monitoring.labels import LabelCounts
-from pipeline.monitoring.observation import PATH, Observation
+from pipeline.monitoring.observation import PATH, Observation, Reading
 from pipeline.monitoring.reference import read_reference
 from pipeline.monitoring.scan import Looker, Scanned, scan
 from pipeline.monitoring.store import open_store
@@ -30,11 +30,15 @@ _BULKY = {"history", "tables", "curves"}
 
 @dataclass(frozen=True)
 class Look:
-    """When to look, with which settings, at what is known of production."""
+    """When to look, with which settings, at what is known of production.
+
+    `parity` is how far a logged score may be from the bundle's own, `gates.differential.parity_tolerance`.
+    """
 
     looker: Looker
     rules: Monitoring
     as_of: date
+    parity: float
 
     @property
     def data_end(self) -> date | None:
@@ -62,7 +66,8 @@ def run(context: Context, as_of: date, say: Callable[[str], None], served: Path 
     `served` is a bundle's folder where main does not say what is in production. Raises UnavailableError, BundleError.
     """
     say("production's bundle")
-    look = Look(_looker(context, served), read_monitoring(context.root), as_of)
+    parity = context.params.gates.differential.parity_tolerance
+    look = Look(_looker(context, served), read_monitoring(context.root), as_of, parity)
     store = open_store(context)
     say(f"rows from {look.first} to {look.last}")
     scanned = scan(store.batches(look.first, look.last), look.looker)
@@ -111,7 +116,7 @@ def judge(scanned: Scanned, look: Look, new: int, labels: LabelCounts | None) ->
         as_of=look.as_of,
         data_end=look.data_end,
         window=found.window,
-        feed=feed.judge(scanned.tallies, known, look.as_of),
+        feed=feed.judge(scanned.tallies, known, look.as_of, (_logged_scores(scanned, look),)),
         drift=drift.judge(newest, model.schema, reference, when),
         decay=found.section,
         labels=labels,
@@ -120,6 +125,13 @@ def judge(scanned: Scanned, look: Look, new: int, labels: LabelCounts | None) ->
         tables=tuple(_tables(scanned, look, known, found)),
         curves=tuple(_curves(scanned, look, newest)),
     )
+
+
+def _logged_scores(scanned: Scanned, look: Look) -> Reading:
+    """Whether the newest week's scores are the bundle's own; a canary's are among them, as main names its bundle."""
+    days = [look.as_of - timedelta(days=back) for back in range(look.rules.feed.days, 0, -1)]
+    samples = [scanned.samples[day] for day in days if day in scanned.samples]
+    return rescoring.reading(look.looker.bundle, samples, look.parity)
 
 
 def newest_days(tallies: dict[date, Tally], as_of: date, days: int) -> Tally | None:

@@ -1,21 +1,29 @@
 """Is what was logged what the bundle says? A sample of the logged requests is asked of the bundle again."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipeline.config import Frozen
 from pipeline.monitoring import recent
+from pipeline.monitoring.observation import Reading
+from pipeline.monitoring.wrapped import whole
 from pipeline.text import number, said
 from serving.bundle import Bundle
 from serving.signature import encode
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from pipeline.monitoring.store import Store
 
+SCORES = "logged scores"
+A_DAY = 200  # rows of a day that a look asks again
+
 _ID, _VERSION, _SCORE = "id", "version", "score"
-_LOT, _SEED = "lot", 1
+_SEED = 1
 
 
 class Rescored(Frozen):
@@ -71,7 +79,8 @@ class Rescored(Frozen):
 def rescore(bundle: Bundle, lines: Iterable[bytes], sample: int, allowed: float, seed: int = 0) -> Rescored:
     """Ask the bundle again about a sample of the log lines that name its version; lines of others are passed over.
 
-    The sample is drawn over all lines (reservoir, seeded), so that it does not matter when traffic was how much.
+    Lines are as the server wrote them, or as Kubernetes keeps them on its nodes. The sample is drawn over all of them
+    (reservoir, seeded), so that it does not matter when traffic was how much.
     """
     kept, seen = _sampled(_rows(lines, bundle.version), sample, np.random.default_rng(seed))
     if not kept:
@@ -94,26 +103,69 @@ def rescore_stored(bundle: Bundle, store: "Store", sample: int, allowed: float) 
     """
     import polars as pl
 
-    ours = pl.col(_VERSION) == bundle.version
-    days = recent.newest_days(store.days().filter(ours))
+    days = recent.newest_days(store.days().filter(pl.col(_VERSION) == bundle.version))
     if not days:
         return Rescored(version=bundle.version, seen=0, allowed=allowed)
-    names = [_ID, _SCORE, *bundle.signature.names]
-    parts: list[pl.DataFrame] = []
-    seen = 0
-    for frame in store.batches(days[0], days[-1], [_VERSION, *names]):
-        found = frame.filter(ours).select(*names, pl.col(_ID).hash(_SEED).alias(_LOT))
-        seen += found.height
-        parts = [pl.concat([*parts, found]).bottom_k(sample, by=_LOT)]
-    rows = parts[0].sort(_LOT)
+    names = bundle.signature.names
+    frames = store.batches(days[0], days[-1], [_ID, _VERSION, _SCORE, *names])
+    first, *rest = (Sample.of(frame, bundle.version, names, sample) for frame in frames)
+    return _again(bundle, sum(rest, first), allowed)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Up to `most` rows of those that a version answered, by their ids alone, and how many there were."""
+
+    seen: int
+    rows: "pl.DataFrame"
+    most: int
+
+    @classmethod
+    def of(cls, frame: "pl.DataFrame", version: str, names: Collection[str], most: int = A_DAY) -> "Sample":
+        """Of a frame of the store: id, version, score, and those of `names` that it carries."""
+        import polars as pl
+
+        kept = [_ID, _SCORE, *(name for name in names if name in frame.columns)]
+        ours = frame.filter(pl.col(_VERSION) == version).select(kept)
+        return cls(ours.height, _drawn(ours, most), most)
+
+    def __add__(self, other: "Sample") -> "Sample":
+        """Of both together."""
+        import polars as pl
+
+        return Sample(self.seen + other.seen, _drawn(pl.concat([self.rows, other.rows]), self.most), self.most)
+
+
+def _drawn(rows: "pl.DataFrame", most: int) -> "pl.DataFrame":
+    import polars as pl
+
+    return rows.bottom_k(most, by=pl.col(_ID).hash(_SEED)) if rows.height > most else rows
+
+
+def reading(bundle: Bundle, samples: Sequence[Sample], allowed: float) -> Reading:
+    """What a look says of the samples of some days: whether production answered what its bundle says."""
+    import polars as pl
+
+    seen = sum(one.seen for one in samples)
+    if not seen:
+        reason = f"none of the logged requests was answered by {bundle.version[:12]}"
+        return Reading(name=SCORES, value=None, high=allowed, reason=reason)
+    rows = pl.concat([one.rows for one in samples])
+    lost = [name for name in bundle.signature.names if name not in rows.columns]
+    if lost:
+        reason = f"not checked: the log does not carry {', '.join(lost)}"
+        return Reading(name=SCORES, value=None, high=allowed, reason=reason)
+    found = _again(bundle, Sample(seen, rows, rows.height), allowed)
+    reason = found.summary if found.holds else f"{SCORES}: {found.difference}"
+    return Reading(name=SCORES, value=found.largest, high=allowed, alarm=not found.holds, reason=reason)
+
+
+def _again(bundle: Bundle, sample: Sample, allowed: float) -> Rescored:
+    """The sample's rows asked of the bundle."""
+    rows = sample.rows
     columns = {name: rows[name].to_list() for name in bundle.signature.names}
-    return _compared(
-        bundle,
-        columns,
-        rows[_ID].to_list(),
-        rows[_SCORE].to_list(),
-        Rescored(version=bundle.version, seen=seen, checked=rows.height, allowed=allowed),
-    )
+    asked = Rescored(version=bundle.version, seen=sample.seen, checked=rows.height, allowed=allowed)
+    return _compared(bundle, columns, rows[_ID].to_list(), rows[_SCORE].to_list(), asked)
 
 
 def _compared(
@@ -132,7 +184,7 @@ def _rows(lines: Iterable[bytes], version: str) -> Iterator[dict[str, Any] | Non
     """Each line that is a prediction: its row, or None where it is of another version."""
     import msgspec
 
-    for line in lines:
+    for line in whole(lines):
         try:
             row = msgspec.json.decode(line)
         except msgspec.DecodeError:

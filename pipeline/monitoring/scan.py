@@ -14,6 +14,7 @@ from pipeline.gates import statistics
 from pipeline.monitoring import tally
 from pipeline.monitoring.decay import Day, Outcomes
 from pipeline.monitoring.reference import Reference
+from pipeline.monitoring.rescoring import Sample
 from pipeline.monitoring.tally import Tally, pandas_of
 from pipeline.stages.blocks import DAY, SUMS, contributions
 from serving.bundle import Bundle
@@ -38,11 +39,12 @@ class Looker:
 
 @dataclass
 class Scanned:
-    """What was read so far, by day."""
+    """What was read so far, by day; `samples` are of the rows that production's own version answered."""
 
     tallies: dict[date, Tally] = field(default_factory=dict)
     labelled: dict[date, int] = field(default_factory=dict)
     cells: dict[tuple[date, str], Floats] = field(default_factory=dict)
+    samples: dict[date, Sample] = field(default_factory=dict)
     reason: str = ""
 
     @property
@@ -77,6 +79,8 @@ def _add(found: Scanned, frame: pl.DataFrame, looker: Looker) -> None:
     day: date = frame["day"][0]
     counted = tally.of_rows(frame, looker.model.schema, looker.reference)
     found.tallies[day] = found.tallies[day] + counted if day in found.tallies else counted
+    sample = Sample.of(frame, looker.bundle.version, looker.bundle.signature.names)
+    found.samples[day] = found.samples[day] + sample if day in found.samples else sample
     labelled = frame.filter(pl.col("label").is_not_null())
     found.labelled[day] = found.labelled.get(day, 0) + len(labelled)
     if found.reason or not len(labelled):

@@ -21,6 +21,7 @@ from pipeline.monitoring.observation import OBSERVED_OVER_EXPECTED, Observation,
 from pipeline.monitoring.observe import Look
 from pipeline.monitoring.played import batches
 from pipeline.monitoring.reference import read_reference
+from pipeline.monitoring.rescoring import SCORES
 from pipeline.monitoring.scan import Looker, Scanned, scan
 from pipeline.monitoring.store import open_store
 from serving import bundle
@@ -28,6 +29,7 @@ from tests.checkouts import Checkout
 from tests.integration.test_real_pairs import trained
 
 RULES = Monitoring()
+PARITY = 1e-5
 LATE = timedelta(days=7)
 
 
@@ -48,8 +50,9 @@ class Played:
             tallies={day: one for day, one in all_of.tallies.items() if day < as_of},
             labelled={day: many if day in known else 0 for day, many in all_of.labelled.items() if day < as_of},
             cells={key: sums for key, sums in all_of.cells.items() if key[0] in known},
+            samples={day: one for day, one in all_of.samples.items() if day < as_of},
         )
-        look = Look(self.looker, RULES, as_of)
+        look = Look(self.looker, RULES, as_of, PARITY)
         return observe.judge(seen, look, sum(one.labelled for one in seen.days), None)
 
     def changed(self, change: Callable[[pl.DataFrame], pl.DataFrame], first: date, last: date) -> Scanned:
@@ -167,6 +170,18 @@ def test_one_airport_missing_is_noticed_the_day_after(spring: Played) -> None:
     as_of = date(2013, 4, 16)
     without = spring.changed(lambda day: day.filter(pl.col("origin") != "LGA"), date(2013, 4, 15), as_of)
     assert "on 2013-04-15" in spring.observed(as_of, scanned=without).feed.reason
+
+
+def test_scores_that_production_never_gave_are_no_feed_to_learn_from(spring: Played) -> None:
+    as_of = date(2013, 4, 16)
+    sound = spring.observed(as_of).feed
+    altered = spring.changed(lambda day: day.with_columns(score=pl.col("score") + 1e-3), date(2013, 4, 15), as_of)
+    found = spring.observed(as_of, scanned=altered).feed
+    (said,) = (one.reason for one in sound.readings if one.name == SCORES)
+    assert said.startswith("1,400 of ")
+    assert not sound.alarm
+    assert found.alarm
+    assert found.reason.startswith("logged scores: request ")
 
 
 @pytest.mark.parametrize("which", ["spring", "autumn"])

@@ -14,9 +14,9 @@ from pipeline.monitoring.store import Store
 class Looks:
     """What is known of the store's days, in the light of one bundle in production."""
 
-    def __init__(self, store: Store, looker: Looker, rules: Monitoring) -> None:
+    def __init__(self, store: Store, looker: Looker, rules: Monitoring, parity: float) -> None:
         self.looker = looker
-        self._store, self._rules = store, rules
+        self._store, self._rules, self._parity = store, rules, parity
         self._days: dict[date, Scanned] = {}
 
     def changed(self, day: date) -> None:
@@ -25,7 +25,7 @@ class Looks:
 
     def at(self, as_of: date) -> Observation:
         """What `observe` says on that day, from the same rows by the same code; without the counts of all labels."""
-        look = Look(self.looker, self._rules, as_of)
+        look = Look(self.looker, self._rules, as_of, self._parity)
         within = [look.first + timedelta(days=at) for at in range((as_of - look.first).days)]
         for day in within:
             if day not in self._days:
@@ -42,5 +42,6 @@ def together(parts: Iterable[Scanned]) -> Scanned:
         found.tallies |= one.tallies
         found.labelled |= one.labelled
         found.cells |= one.cells
+        found.samples |= one.samples
         found.reason = found.reason or one.reason
     return found

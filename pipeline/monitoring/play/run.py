@@ -184,7 +184,8 @@ class Player:
         """Days played to one bundle: to the end, or until another one takes its place."""
         opened = bundle.load(self.stage.bring(version))
         looker = Looker(self.model, opened, read_reference(opened.path, version))
-        looks = Looks(self.store, looker, read_monitoring(self.stage.tree))
+        parity = self.stage.context().params.gates.differential.parity_tolerance
+        looks = Looks(self.store, looker, read_monitoring(self.stage.tree), parity)
         end = looker.reference.blocks.until if looker.reference.blocks else None
         self.tell(f"{self._morning}  production is {version[:12]}, with data to {end}")
         try:

@@ -1,6 +1,8 @@
 """Is every logged score its bundle's own? Asked of lines of a log, and of a real store."""
 
 import json
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.monitoring.rescoring import Rescored, rescore, rescore_stored
+from pipeline.monitoring.rescoring import SCORES, Rescored, Sample, reading, rescore, rescore_stored
 from pipeline.monitoring.store import Store
 from serving import bundle
 from serving.bundle import Bundle
@@ -93,6 +95,11 @@ class TestLog:
         first, again = (rescore(opened, log(opened, wrong=1.0), 10, 1e-5) for _ in range(2))
         assert (first.checked, first) == (10, again)
 
+    def test_lines_are_taken_as_kubernetes_keeps_them(self, opened: Bundle) -> None:
+        kept = [b"2013-04-01T10:00:00.000000001Z stdout F " + one for one in log(opened, wrong=0.25)]
+        found = rescore(opened, [b"2013-04-01T10:00:00Z stderr F listening\n", *kept], 1000, 1e-5)
+        assert (found.checked, found.worst) == (COUNT, "2013-04-01 row 30")
+
     def test_log_of_other_versions_answers_nothing(self, opened: Bundle) -> None:
         found = rescore(opened, [*log(opened, version=OTHER)[:1], b"not json", b"{}"], 10, 1e-5)
         assert (found.seen, found.exit_code) == (1, 2)
@@ -134,3 +141,44 @@ def test_finding_is_one_line_for_people() -> None:
 def test_finding_is_the_same_in_json() -> None:
     found: dict[str, Any] = json.loads(Rescored(version="a" * 64, seen=1, allowed=1e-5).model_dump_json())
     assert (found["seen"], found["checked"], found["worst"]) == (1, 0, "")
+
+
+class TestLook:
+    def samples(self, opened: Bundle, folder: Path, wrong: float = 0.0, most: int = 1000) -> list[Sample]:
+        days = [
+            log(opened, day="2013-04-01"),
+            log(opened, wrong, day="2013-04-02"),
+            log(opened, 0.5, OTHER, "2013-04-03"),
+        ]
+        store = stored(folder, *(line for day in days for line in day))
+        frames = store.batches(date.min, date.max)
+        return [Sample.of(frame, opened.version, opened.signature.names, most) for frame in frames]
+
+    def test_scores_that_are_the_bundles_own_are_quiet_and_other_versions_no_matter(
+        self, opened: Bundle, tmp_path: Path
+    ) -> None:
+        found = reading(opened, self.samples(opened, tmp_path, most=50), 1e-5)
+        assert (found.name, found.alarm, found.high) == (SCORES, False, 1e-5)
+        assert found.reason.startswith("100 of 120 logged requests re-scored from the bundle: greatest difference 0 ")
+
+    def test_score_that_is_not_alarms_and_names_the_request(self, opened: Bundle, tmp_path: Path) -> None:
+        found = reading(opened, self.samples(opened, tmp_path, wrong=2e-5), 1e-5)
+        assert (found.alarm, found.value) == (True, pytest.approx(2e-5, rel=0.1))
+        assert found.reason.startswith("logged scores: request 2013-04-02 row 30 was logged with")
+
+    def test_version_that_answered_nothing_is_no_alarm(self, opened: Bundle, tmp_path: Path) -> None:
+        found = reading(opened, self.samples(opened, tmp_path)[2:], 1e-5)
+        assert (found.alarm, found.value) == (False, None)
+        assert reading(opened, [], 1e-5) == found
+
+    def test_column_that_is_not_kept_is_named(self, opened: Bundle, tmp_path: Path) -> None:
+        samples = [replace(one, rows=one.rows.drop("temp")) for one in self.samples(opened, tmp_path)]
+        assert reading(opened, samples, 1e-5).reason == "not checked: the log does not carry temp"
+
+    def test_parts_of_a_day_give_the_sample_of_the_day(self, opened: Bundle, tmp_path: Path) -> None:
+        store = stored(tmp_path, *log(opened))
+        (day,) = store.batches(date.min, date.max)
+        first, *rest = (Sample.of(part, opened.version, opened.signature.names, 10) for part in day.iter_slices(7))
+        found, whole = sum(rest, first), Sample.of(day, opened.version, opened.signature.names, 10)
+        assert (found.seen, found.rows.height) == (COUNT, 10)
+        assert found.rows.sort("id").equals(whole.rows.sort("id"))
