@@ -114,6 +114,7 @@ def exporter(
             context = Context(root)
             if served is None:
                 _bring_main(context)
+            _remember_tried(root, env)
             looking.run(context, today(None), _silent, served)
 
     looks = exporting.Looks(look, lambda why: _tell(f"a look failed: {why}"))
@@ -131,6 +132,24 @@ def _bring_main(context: "Context") -> None:
         production.bring_main(context)
     except GitError as error:
         _tell(f"going on with the main that is here: {error}")
+
+
+def _remember_tried(root: Path, env: str) -> None:
+    """What was tried, for Prometheus; where that cannot be read, what was known before stands."""
+    from pipeline.delivery.git import Here
+    from pipeline.errors import foreseen
+    from pipeline.frames import write_text
+    from pipeline.monitoring import metrics
+    from pipeline.monitoring.retrain import guards, ledger
+    from pipeline.monitoring.retrain.config import read_retrain
+
+    try:
+        attempts = ledger.of(Here(root)).attempts()
+        failed = guards.failures(attempts, read_retrain(root).reset_after)
+    except foreseen() as error:
+        _tell(f"attempts to retrain cannot be read: {error}")
+    else:
+        write_text(root / metrics.TRIED, metrics.of_attempts(attempts, len(failed), env))
 
 
 def _tell(what: str) -> None:

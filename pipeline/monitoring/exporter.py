@@ -70,9 +70,10 @@ def _metrics(root: Path, looks: Looks, env: str) -> str:
         f"# HELP {_FAILURES} Looks at the log that failed since this process began.\n"
         f'# TYPE {_FAILURES} counter\n{_FAILURES}{{env="{env}"}} {looks.failures}\n'
     )
+    tried = (root / metrics.TRIED).read_text() if (root / metrics.TRIED).is_file() else ""
     if not (root / PATH).is_file():
-        return failed
-    return metrics.text(read_observation(root / PATH), env) + failed
+        return tried + failed
+    return metrics.text(read_observation(root / PATH), env) + tried + failed
 
 
 def server(root: Path, host: str, port: int, looks: Looks, env: str) -> ThreadingHTTPServer:

@@ -1,12 +1,14 @@
-"""An observation's headline as Prometheus reads it: the text format, from a file or over HTTP."""
+"""What was observed and tried as Prometheus reads it: the text format, from a file or over HTTP."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, time
 from pathlib import Path
 
 from pipeline.monitoring.observation import OBSERVED_OVER_EXPECTED, RESIDUAL, SKILL, Observation, Section
+from pipeline.monitoring.retrain.attempts import OUTCOMES, Attempt
 
-PATH = Path("build/observation.prom")
+PATH, TRIED = Path("build/observation.prom"), Path("build/retraining.prom")
+UNDER_WAY = "under way"
 _HELP = {
     "flightline_decay_alarm": "1 where the model no longer fits what happens.",
     "flightline_decay_known": "1 where there are labels enough to tell decay.",
@@ -18,14 +20,31 @@ _HELP = {
     "flightline_window_rows": "Labelled rows in the newest full labelled window.",
     "flightline_observation_timestamp_seconds": "The day of the newest observation, at midnight UTC.",
     "flightline_psi": "Population stability index of a column against training, newest 28 days.",
+    "flightline_retraining_attempts": "Attempts to retrain that are remembered, by what came of them.",
+    "flightline_retraining_failures_in_a_row": "Attempts that failed since the last that came to an answer.",
 }
+_Samples = Mapping[str, Sequence[tuple[Mapping[str, str], float]]]
 
 
 def text(observation: Observation, env: str = "production") -> str:
     """One gauge a headline, labelled with environment and version; a figure that cannot be said is left out."""
-    common = {"env": env, "version": observation.version}
+    return _written(_samples(observation), {"env": env, "version": observation.version})
+
+
+def of_attempts(attempts: Sequence[Attempt], failures: int, env: str = "production") -> str:
+    """How many attempts there are of each outcome, and how many failed in a row."""
+    outcomes = [one.outcome or UNDER_WAY for one in attempts]
+    counted = [({"outcome": one}, float(outcomes.count(one))) for one in (UNDER_WAY, *OUTCOMES)]
+    samples = {
+        "flightline_retraining_attempts": counted,
+        "flightline_retraining_failures_in_a_row": [({}, float(failures))],
+    }
+    return _written(samples, {"env": env})
+
+
+def _written(given: _Samples, common: Mapping[str, str]) -> str:
     lines = []
-    for name, samples in _samples(observation).items():
+    for name, samples in given.items():
         lines += [f"# HELP {name} {_HELP[name]}", f"# TYPE {name} gauge"]
         lines += [f"{name}{_labels({**common, **labels})} {value:.10g}" for labels, value in samples]
     return "\n".join(lines) + "\n"
@@ -62,7 +81,7 @@ def _value(section: Section, name: str) -> float | None:
     return reading.value if reading else None
 
 
-def _labels(labels: dict[str, str]) -> str:
+def _labels(labels: Mapping[str, str]) -> str:
     return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items()) + "}"
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from infra.local import alertmanager, control, prometheus, users
 from pipeline.frames import write_text
+from pipeline.monitoring import metrics
 from pipeline.monitoring.observation import PATH
 from tests.e2e.world import FLIGHTLINE, World
 from tests.observations import observation
@@ -24,6 +25,7 @@ def decayed(world: World) -> Iterator[Callable[[str], list[dict[str, Any]]]]:
     """Production is said to have decayed, and its alerts are sent. Gives what Alertmanager posted to a receiver."""
     said, out = world.folder / "said", world.folder / "alerts.jsonl"
     write_text(said / PATH, observation(as_of=datetime.now(UTC).date()).model_dump_json())
+    write_text(said / metrics.TRIED, metrics.of_attempts((), 0))
     port = str(urlsplit(alertmanager.RECEIVER).port)
     beside = [
         users.inside(sys.executable, "-m", "tests.e2e.receiver", port, str(out)),

@@ -32,6 +32,8 @@ flightline_skill{MODEL} 0.05
 flightline_labelled_rows{MODEL} 5000
 flightline_observation_timestamp_seconds{MODEL} 1700000000
 flightline_psi{{env="staging",version="v1",feature="temp"}} 1.5
+flightline_retraining_attempts{{env="staging",outcome="no gain"}} 1
+flightline_retraining_failures_in_a_row{{env="staging"}} 0
 rollout_info_replicas_desired{{{ROLLOUT}}} 2
 rollout_info_replicas_updated{{{ROLLOUT}}} 2
 rollout_info_replicas_available{{{ROLLOUT}}} 2

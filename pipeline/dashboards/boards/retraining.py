@@ -71,6 +71,20 @@ RETRAINING = Board(
                     source="monitoring",
                 ),
                 Panel(
+                    "Attempts",
+                    "What came of each retraining; `flightline retraining attempts` has the reasons.",
+                    (Query(f"max by (outcome) (flightline_retraining_attempts{{{ENV}}})", "{{outcome}}"),),
+                    kind="steps",
+                    source="monitoring",
+                ),
+                Panel(
+                    "Failures in a row",
+                    "At `retrain.max_failures` nothing more is tried until a person has looked; an issue says why.",
+                    (Query(f"max(flightline_retraining_failures_in_a_row{{{ENV}}})", "failures"),),
+                    kind="steps",
+                    source="monitoring",
+                ),
+                Panel(
                     "Servers by version",
                     "A retraining that gained enough ends here, by way of a pull request and a rollout.",
                     (versions(),),

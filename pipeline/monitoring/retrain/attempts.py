@@ -5,7 +5,7 @@ fifty times is one attempt.
 """
 
 from datetime import date, datetime
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import ValidationError
 
@@ -17,6 +17,7 @@ from pipeline.monitoring.retrain.steps import NAMES, StepName
 FILE, OBSERVATION, PARAMS, LOCK, BODY = "attempt.json", "observation.json", "params.yaml", "dvc.lock", "pull-request.md"
 # "stopped": a gate other than the benchmark's gain; "superseded": production changed before it came to an end.
 Outcome = Literal["proposed", "no gain", "stopped", "failed", "superseded"]
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 TRIED: tuple[Outcome, ...] = ("proposed", "no gain", "stopped")
 _SHORT = 12
 

@@ -3,6 +3,7 @@ import re
 from pipeline.monitoring import metrics
 from pipeline.monitoring.observation import Reading, Section
 from tests.observations import observation
+from tests.retrainings import attempt
 
 LABELS = f'{{env="production",version="{"a" * 64}"}}'
 
@@ -49,3 +50,11 @@ def test_every_figure_has_help_and_type_once() -> None:
 def test_a_column_with_a_quote_in_its_name_is_escaped() -> None:
     odd = Section(alarm=False, decision="quiet", reason="", readings=(Reading(name='a"b\\', value=1.0, reason=""),))
     assert 'feature="a\\"b\\\\"' in "\n".join(lines(drift=odd))
+
+
+def test_attempts_are_counted_by_what_came_of_them_and_none_is_zero() -> None:
+    tried = (attempt(outcome="no gain"), attempt(outcome="failed"), attempt(outcome="failed"), attempt())
+    found = metrics.of_attempts(tried, 2, "staging").splitlines()
+    for outcome, many in {"no gain": 1, "failed": 2, "under way": 1, "proposed": 0}.items():
+        assert f'flightline_retraining_attempts{{env="staging",outcome="{outcome}"}} {many}' in found
+    assert 'flightline_retraining_failures_in_a_row{env="staging"} 2' in found
