@@ -62,7 +62,7 @@ def gather(context: "Context", repository: Repository, source: str, tree: Path, 
 
     settings, folder = read_settings(tree), context.root / paths.BUNDLE
     out = locked(repository, source)
-    _check_bundle(folder, out, source)
+    check_locked(folder, out, source)
     version = bundle.version(folder)
     code, digest = held_in(reference, version, tree, settings)
     return Candidate(
@@ -97,7 +97,8 @@ def bundle_dvc(out: dict[str, Any]) -> bytes:
     return text.encode()
 
 
-def _check_bundle(folder: Path, out: dict[str, Any], source: str) -> None:
+def check_locked(folder: Path, out: dict[str, Any], source: str) -> None:
+    """Raise DeliveryError unless dvc.lock at a commit names this bundle, BundleError where it is not whole."""
     from serving import bundle
 
     bundle.check_files(folder)

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pipeline import reports
+from pipeline import paths, reports
 from pipeline.config import Frozen
 from pipeline.context import Context
+from pipeline.delivery.candidate import check_locked, locked
 from pipeline.delivery.git import Repository
-from pipeline.evidence import check_fresh
 from pipeline.report import markdown
 from pipeline.report.document import document
 from pipeline.review.collect import draw, standing
@@ -28,11 +28,14 @@ class Published(Frozen):
 def publish(context: Context, say: Callable[[str], None]) -> Published:
     """Put build/verdict.json, its report and pictures on the branch `reports`, under commits/<HEAD>.
 
-    Raises TableError where the verdict is not of what is here, GitError, UnavailableError.
+    It needs the bundle and no rows: a release's job has no others. Raises DeliveryError where the bundle is not the one
+    that dvc.lock of HEAD names, TableError where the verdict is of another, GitError, UnavailableError.
     """
-    check_fresh(context)
-    repository, verdict = Repository.of(context), standing(context.root)
-    place = f"{COMMITS}/{repository.head()}"
+    repository = Repository.of(context)
+    head = repository.head()
+    check_locked(context.root / paths.BUNDLE, locked(repository, head), head)
+    verdict = standing(context.root)
+    place = f"{COMMITS}/{head}"
     say("drawing")
     files = written(verdict)
     say(f"pushing to {reports.BRANCH}")

@@ -50,6 +50,8 @@ def test_01_first_release_is_what_main_was(story: Demo) -> None:
 def test_02_one_parameter_reaches_production(story: Demo) -> None:
     demo.better_model(story)
     assert not [one for one in story.reviewer.forge.pulls() if "promote" in one.head_branch]
+    promoted = next(one for one in story.reviewer.forge.pulls("closed") if one.head_branch.startswith("promote/"))
+    assert "/plots/" in promoted.body, "it brings the gates' report, which the delivery published"
 
 
 def test_03_change_that_the_model_does_not_depend_on_is_reported_at_once_and_releases_nothing(story: Demo) -> None:
@@ -80,6 +82,8 @@ def test_05_commits_of_machines_release_nothing(story: Demo) -> None:
     assert starting
     ends = {story.settled("deliver.yml", one, SHORT).conclusion for one in starting}
     assert ends == {"success"}, ends
+    pushes = [one for one in story.reviewer.forge.runs(event="push") if one.workflow == "deliver.yml"]
+    assert {one.conclusion for one in pushes} == {"success"}, "every delivery came to its end"
     started = {one.head_sha for one in story.reviewer.forge.runs(event="push")}
     assert commits.keys() - starting
     assert not started & (commits.keys() - starting)

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipeline import paths, reports
 from pipeline.context import Context
-from pipeline.dvcfiles import md5
+from pipeline.delivery.models import DeliveryError
+from pipeline.dvcfiles import dvc_hash, md5
 from pipeline.errors import GitError
 from pipeline.frames import TableError
 from pipeline.review import artifact, publish
@@ -21,6 +23,7 @@ from tests.checkouts import Checkout, checkout
 from tests.deliveries import say
 
 METRICS = {"loss": 0.4, "rows": {"train": 5}}
+DELIVERED = (paths.BUNDLE.name, paths.VERDICT.name)
 
 
 @pytest.fixture(scope="module")
@@ -157,10 +160,28 @@ def test_first_unfinished_stage_is_found_or_nothing_is_said(tmp_path: Path, text
     assert unfinished(tmp_path) == ("a" if "none" in text else "")
 
 
-def test_publish_puts_report_verdict_and_pictures_where_promotions_look(change: Checkout) -> None:
-    context = Context(change.root)
+@pytest.fixture
+def released(change: Checkout) -> Checkout:
+    """As a release's job has it: a commit whose dvc.lock names the bundle, this and its verdict, and nothing else."""
+    root = change.root
+    change.run("git", "checkout", "-q", "--detach")
+    lock(change, dvc_hash(root / paths.BUNDLE))
+    change.run("rm", "-rf", *(str(one) for one in (root / paths.BUILD).iterdir() if one.name not in DELIVERED))
+    return change
+
+
+def lock(made: Checkout, name: str) -> None:
+    """Commit a dvc.lock that calls the bundle so."""
+    out = {"path": paths.BUNDLE.as_posix(), "hash": "md5", "md5": name}
+    document = {"schema": "2.0", "stages": {"bundle": {"cmd": "flightline bundle", "outs": [out]}}}
+    (made.root / "dvc.lock").write_text(yaml.safe_dump(document))
+    made.run("git", "commit", "-q", "-a", "-m", "lock")
+
+
+def test_publish_puts_report_verdict_and_pictures_where_promotions_look(released: Checkout) -> None:
+    context = Context(released.root)
     found = publish.publish(context, say)
-    assert found.folder == f"commits/{change.run('git', 'rev-parse', 'HEAD').stdout.strip()}"
+    assert found.folder == f"commits/{released.run('git', 'rev-parse', 'HEAD').stdout.strip()}"
     from pipeline.delivery.git import Repository
 
     repository = Repository.of(context)
@@ -172,10 +193,12 @@ def test_publish_puts_report_verdict_and_pictures_where_promotions_look(change: 
         assert (reports.read(repository, f"{found.folder}/plots/{name}") or b"").startswith(b"\x89PNG")
 
 
-def test_publish_refuses_a_verdict_of_something_else(change: Checkout) -> None:
-    judge(change.root, "9" * 64)
+def test_publish_refuses_a_verdict_of_something_else_and_a_bundle_that_the_lock_does_not_name(
+    released: Checkout,
+) -> None:
+    judge(released.root, "9" * 64)
     with pytest.raises(TableError, match="another bundle"):
-        publish.publish(Context(change.root), say)
-    (change.root / paths.ROWS).write_text("other\n")
-    with pytest.raises(TableError, match="other data"):
-        publish.publish(Context(change.root), say)
+        publish.publish(Context(released.root), say)
+    lock(released, "9" * 32 + ".dir")
+    with pytest.raises(DeliveryError, match=r"dvc\.lock at \w+ names 9999"):
+        publish.publish(Context(released.root), say)
