@@ -4,20 +4,21 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from model.contract import Floats, Model
 from pipeline import paths, production, signature
 from pipeline.context import Context
 from pipeline.frames import HOLDOUT, PART, TRAIN, TableError, columns_of, read_rows
 from pipeline.production import Production
-from pipeline.stages.bundle import inputs
 from pipeline.verdict import BundleRef
 from serving import bundle
 from serving.bundle import Bundle
 from serving.signature import Signature, encode
+
+if TYPE_CHECKING:
+    from model.contract import Floats, Model
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Scorer:
 
     bundle: Bundle
     metrics: Mapping[str, Any]
-    scores: Floats
+    scores: "Floats"
 
     @property
     def rule(self) -> Mapping[str, Any]:
@@ -50,11 +51,11 @@ class Scorer:
 class Evidence:
     """All that the gates are given. `rows` is every prepared row; scores are of the held-out ones, in their order."""
 
-    model: Model
+    model: "Model"
     rows: pd.DataFrame
     split_rule: Mapping[str, str | float]
     candidate: Scorer
-    estimator_scores: Floats
+    estimator_scores: "Floats"
     production: Production
     incumbent: Scorer | None
 
@@ -98,6 +99,8 @@ def gather(context: Context) -> Evidence:
 
 def check_fresh(context: Context) -> None:
     """Raise TableError where build/bundle was made from other data, code, parameters or packages than are here."""
+    from pipeline.stages.bundle import inputs
+
     path = context.root / paths.BUNDLE / "inputs.json"
     if not path.is_file():
         raise TableError(f"{path} is not there; run `dvc repro`, or `make gate`, which does")
@@ -107,7 +110,7 @@ def check_fresh(context: Context) -> None:
             raise TableError(f"{paths.BUNDLE} was made from other {name} than are here; run `dvc repro`")
 
 
-def _incumbent(released: Production, model: Model, holdout: pd.DataFrame) -> tuple[Scorer | None, Production]:
+def _incumbent(released: Production, model: "Model", holdout: pd.DataFrame) -> tuple[Scorer | None, Production]:
     """Production's scores; a bundle that cannot score these rows is as good as out of reach, and says why."""
     if released.path is None:
         return None, released

@@ -5,11 +5,12 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from model.contract import Schema, Tables
+if TYPE_CHECKING:
+    from model.contract import Schema, Tables
 
 INVENTORY = "tables.json"
 PART = "part"
@@ -20,7 +21,7 @@ class TableError(Exception):
     """A table on disk that is not what was written. The message names the file, the fault and the fix."""
 
 
-def write_tables(tables: Tables, folder: Path) -> None:
+def write_tables(tables: "Tables", folder: Path) -> None:
     """Each table as `<name>.csv`, with an inventory of rows and hashes written last."""
     folder.mkdir(parents=True, exist_ok=True)
     inventory: dict[str, dict[str, Any]] = {}
@@ -31,7 +32,7 @@ def write_tables(tables: Tables, folder: Path) -> None:
     write_json(folder / INVENTORY, inventory)
 
 
-def read_tables(folder: Path) -> Tables:
+def read_tables(folder: Path) -> "Tables":
     """What `write_tables` wrote. Raises TableError where a table is missing, cut short or changed."""
     path = folder / INVENTORY
     if not path.is_file():
@@ -58,7 +59,7 @@ def write_rows(frame: pd.DataFrame, path: Path) -> None:
     frame.to_csv(path, index=False)
 
 
-def read_rows(path: Path, schema: Schema) -> pd.DataFrame:
+def read_rows(path: Path, schema: "Schema") -> pd.DataFrame:
     """The prepared rows, typed by the schema: numbers and the label as float64; categories, key, block, event time and
     `part` as text, so that key 007 is not key 7. A column that the schema does not name is typed by its values.
 
@@ -80,7 +81,7 @@ def read_rows(path: Path, schema: Schema) -> pd.DataFrame:
     return frame.assign(**{PART: frame[PART].fillna("")})
 
 
-def _types(schema: Schema) -> dict[str, str]:
+def _types(schema: "Schema") -> dict[str, str]:
     """A type for each column that the schema names; a number that is also a key or block stays a number."""
     numbers = {column.name for column in schema.columns if column.type != "category"} | {schema.label}
     named = {*schema.names, *schema.key, schema.block, schema.event_time or schema.block, schema.label, PART}

@@ -1,7 +1,8 @@
 """gate: put the candidate before every gate, write the verdict, and say in one line what to do.
 
 Reading and scoring happen here, deciding in `pipeline.gates`. The gate is not a DVC stage: it always runs, and always
-writes its verdict before it exits.
+writes its verdict before it exits. What brings the model's code is imported by those who need it: the load gate is run
+beside a key.
 """
 
 import hashlib
@@ -11,20 +12,17 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from model.contract import Model
 from pipeline import paths, production
 from pipeline.config import ConfigError, GateName, Gates, Override
 from pipeline.context import Context
 from pipeline.errors import GitError
-from pipeline.evidence import Evidence, Scorer, gather
 from pipeline.frames import TableError, sha256, write_text
-from pipeline.gates import benchmark, data, differential, load, load_image
+from pipeline.gates import load, load_image
 from pipeline.gates.load_image import Images
-from pipeline.gates.unseen import reason_seen
 from pipeline.oci import ImageError
 from pipeline.production import Production
 from pipeline.slo import PATH as SLO_PATH
@@ -33,12 +31,17 @@ from pipeline.verdict import Check, Decision, GateResult, Holdout, Rule, Verdict
 from serving import bundle
 from serving.bundle import Bundle
 
+if TYPE_CHECKING:
+    from model.contract import Model
+    from pipeline.evidence import Evidence, Scorer
+    from pipeline.gates.differential import Scored
+
 Kind = Literal["change", "retrain"]
 GATES: tuple[GateName, ...] = get_args(GateName)
 Progress = Callable[[str], None]
 
 
-def rule_of(kind: Kind, evidence: Evidence) -> Rule:
+def rule_of(kind: Kind, evidence: "Evidence") -> Rule:
     """A first release and a retrain need a gain; a person's change must not be worse."""
     if evidence.production.reachable and evidence.incumbent is None:
         return "first release"
@@ -46,7 +49,7 @@ def rule_of(kind: Kind, evidence: Evidence) -> Rule:
 
 
 def judge(
-    evidence: Evidence,
+    evidence: "Evidence",
     gates: Gates,
     slo: Slo,
     rule: Rule,
@@ -89,7 +92,9 @@ def without_fault(name: GateName, decide: Callable[[], GateResult]) -> GateResul
         return _inconclusive(name, "gate", f"the gate could not finish: {type(error).__name__}: {error}")
 
 
-def _data(evidence: Evidence, gates: Gates) -> GateResult:
+def _data(evidence: "Evidence", gates: Gates) -> GateResult:
+    from pipeline.gates import data
+
     given = data.DataInputs(
         prepared=evidence.rows,
         train=evidence.train,
@@ -102,7 +107,10 @@ def _data(evidence: Evidence, gates: Gates) -> GateResult:
     return data.judge(given, gates.data)
 
 
-def _benchmark(evidence: Evidence, gates: Gates, rule: Rule) -> GateResult:
+def _benchmark(evidence: "Evidence", gates: Gates, rule: Rule) -> GateResult:
+    from pipeline.gates import benchmark
+    from pipeline.gates.unseen import reason_seen
+
     if not evidence.production.reachable:
         return _inconclusive("benchmark", "production", evidence.production.note)
     model, holdout, incumbent = evidence.model, evidence.holdout, evidence.incumbent
@@ -126,7 +134,9 @@ def _benchmark(evidence: Evidence, gates: Gates, rule: Rule) -> GateResult:
     return benchmark.judge(comparison, rule, gates.benchmark)
 
 
-def _differential(evidence: Evidence, gates: Gates) -> GateResult:
+def _differential(evidence: "Evidence", gates: Gates) -> GateResult:
+    from pipeline.gates import differential
+
     if not evidence.production.reachable:
         return _inconclusive("differential", "production", evidence.production.note)
     model, holdout = evidence.model, evidence.holdout
@@ -190,7 +200,7 @@ def overridden(result: GateResult, overrides: Sequence[Override], version: str, 
     return result.model_copy(update={"reason": f"{result.reason} (an override expired on {last})"})
 
 
-def verdict(context: Context, evidence: Evidence, rule: Rule, results: tuple[GateResult, ...], key: str) -> Verdict:
+def verdict(context: Context, evidence: "Evidence", rule: Rule, results: tuple[GateResult, ...], key: str) -> Verdict:
     """Everything decided, as one document."""
     decision = conclude(results)
     card = evidence.model.card
@@ -245,7 +255,7 @@ def _reason(results: Sequence[GateResult], decision: Decision) -> str:
     return "; ".join(f"{result.gate}: {result.reason}" for result in results if result.blocks) or "a gate did not run"
 
 
-def _holdout(context: Context, evidence: Evidence) -> Holdout:
+def _holdout(context: Context, evidence: "Evidence") -> Holdout:
     frame, schema = evidence.holdout, evidence.model.schema
     identity = _hash(frame[list(dict.fromkeys([*schema.key, schema.label]))].to_csv(index=False))[:16]
     blocks = frame[schema.block].astype(str)
@@ -277,11 +287,13 @@ def _inconclusive(gate: GateName, about: str, note: str) -> GateResult:
     return GateResult(gate=gate, decision=Decision.INCONCLUSIVE, reason=note, checks=(check,))
 
 
-def _scored(scorer: Scorer) -> differential.Scored:
-    return differential.Scored(scorer.bundle.signature, scorer.scores)
+def _scored(scorer: "Scorer") -> "Scored":
+    from pipeline.gates.differential import Scored
+
+    return Scored(scorer.bundle.signature, scorer.scores)
 
 
-def _unit(model: Model) -> str:
+def _unit(model: "Model") -> str:
     return "days" if model.schema.event_time else "blocks"
 
 
@@ -324,6 +336,8 @@ def _known(names: Sequence[str]) -> tuple[GateName, ...]:
 
 
 def _judged_by(context: Context, kind: Kind, names: Sequence[GateName], progress: Progress, image: str) -> Verdict:
+    from pipeline.evidence import gather
+
     progress("reading rows, candidate and production")
     evidence = gather(context)
     rule, released = rule_of(kind, evidence), evidence.production

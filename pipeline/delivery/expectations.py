@@ -8,7 +8,7 @@ those held out where none are kept; the replay for the others, which have no use
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -16,7 +16,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
 
-from model.contract import Floats
 from pipeline import paths, production, signature
 from pipeline.config import Frozen, read_yaml, validated
 from pipeline.context import Context
@@ -28,6 +27,9 @@ from serving import bundle, replay
 from serving.bundle import Bundle
 from serving.metrics import score_bounds
 from serving.signature import Output, Signature, encode
+
+if TYPE_CHECKING:
+    from model.contract import Floats
 
 LOCK = "dvc.lock"
 REPLAYED = 5000
@@ -98,13 +100,13 @@ def _scale(output: Output) -> tuple[Any, ...]:
     return output.unit, output.minimum, output.maximum
 
 
-def bucket_distance(output: Output, one: Floats, other: Floats) -> float:
+def bucket_distance(output: Output, one: "Floats", other: "Floats") -> float:
     """The largest difference of cumulative shares over the score histogram's buckets: 0 alike, 1 apart."""
     bounds = score_bounds(output)
     return float(np.abs(_cumulative(one, bounds) - _cumulative(other, bounds)).max())
 
 
-def block_distances(output: Output, one: Floats, other: Floats, blocks: Blocks) -> list[float]:
+def block_distances(output: Output, one: "Floats", other: "Floats", blocks: Blocks) -> list[float]:
     """The distance within each block (day) of enough rows: a canary sees one day's weather, not a month's.
 
     On the flights two models are .39 apart over 28 days and more than .6 on some of them.
@@ -115,7 +117,7 @@ def block_distances(output: Output, one: Floats, other: Floats, blocks: Blocks) 
     return [bucket_distance(output, one[rows], other[rows]) for rows in of if len(rows) >= _BLOCK_ROWS]
 
 
-def _cumulative(scores: Floats, bounds: Sequence[float]) -> Floats:
+def _cumulative(scores: "Floats", bounds: Sequence[float]) -> "Floats":
     """Per bound, the share of scores that are not above it: as Histogram counts, inclusive."""
     return np.searchsorted(np.sort(scores), np.asarray(bounds), side="right") / len(scores)
 
@@ -166,5 +168,5 @@ def replayed(candidate: Bundle) -> Columns:
     return {name: [row[name] for row in sent] for name in candidate.signature.names}
 
 
-def _scores(one: Bundle, columns: Columns) -> Floats:
+def _scores(one: Bundle, columns: Columns) -> "Floats":
     return one.score(encode(one.signature, columns))

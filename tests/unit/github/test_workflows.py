@@ -12,6 +12,7 @@ from pipeline import paths
 from pipeline.delivery.history import BUNDLE, HELD, MANIFESTS, RELEASE
 from pipeline.tools import TOOLS
 from pipeline.validate import workflows
+from tests.keys import TRIED
 
 PROJECT = Path(__file__).resolve().parents[3]
 FOLDER = PROJECT / ".github"
@@ -20,6 +21,8 @@ ACTIONS = {path.parent.name: path for path in sorted((FOLDER / "actions").glob("
 SETTINGS = yaml.safe_load((FOLDER / "settings.yaml").read_text())
 FILES = [*WORKFLOWS.values(), *ACTIONS.values()]
 RUNS_STRANGERS_CODE = ("pr", "gate", "security", "checks")
+# Of main's code, beside a key, and without the model's.
+MAINS = ("report", "rollback")
 
 
 def document(path: Path) -> dict[Any, Any]:
@@ -142,6 +145,16 @@ def test_image_is_signed_only_after_every_gate_and_before_it_is_released() -> No
     signed = next(at for at, one in enumerate(scripts) if one.startswith("flightline sign "))
     assert signed < next(at for at, one in enumerate(scripts) if one.startswith("flightline release "))
     assert not any("flightline gate" in one for one in scripts)
+
+
+def test_jobs_with_keys_run_verbs_that_are_tried_without_the_model_s_code() -> None:
+    """A promotion asks the model what its columns are: docs/workflows.md."""
+    files = [ACTIONS[one] for one in ("setup", "lock", "build", "release")] + [WORKFLOWS[one] for one in MAINS]
+    scripts = "\n".join(str(step.get("run", "")) for path in files for step in steps(path))
+    said = re.findall(r"flightline ([a-z-]+)(?: ([a-z]+))?", scripts)
+    groups = {one.partition(" ")[0] for one in TRIED if " " in one}
+    verbs = {f"{verb} {word}" if verb in groups else verb for verb, word in said}
+    assert verbs | {"ci restore"} == set(TRIED), "see tests/keys.py"
 
 
 def test_only_main_is_delivered() -> None:

@@ -17,6 +17,7 @@ from pipeline.dvcfiles import md5
 from pipeline.errors import UnavailableError
 from tests import verdicts
 from tests.deliveries import configure
+from tests.keys import done
 
 PROJECT = Path(__file__).resolve().parents[3]
 FILES = {
@@ -111,6 +112,16 @@ def test_what_was_trained_reaches_the_remote_and_is_restored_from_there(
     handover.restore(clean)
     assert (clean / "build/bundle").read_text() == "1\n"
     assert (clean / "build/rows/b").read_text() == "b\n"
+
+
+def test_it_is_taken_and_restored_without_the_model_s_code(trained: Path, given: Path, clean: Path) -> None:
+    """What is imported beside keys is run beside keys."""
+    shutil.move(given, clean / "build/trained")
+    done(clean, "ci", "receive", "build/trained")
+    run(clean, "dvc", "push", "-q")
+    shutil.rmtree(clean / ".dvc/cache")
+    done(clean, "ci", "restore", "build/bundle")
+    assert (clean / "build/bundle").read_text() == "1\n"
 
 
 def test_where_the_remote_has_everything_the_lock_goes_alone(trained: Path, clean: Path) -> None:

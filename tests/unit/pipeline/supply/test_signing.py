@@ -16,6 +16,7 @@ from pipeline.supply import provenance, sbom
 from pipeline.supply.cosign import KEY, Cosign, Signer
 from pipeline.supply.signing import sign, verify
 from tests import supply
+from tests.keys import done
 from tests.supply import Keys, Shop
 
 KEYLESS = {"identity": "{repository}/deliver.yml@refs/heads/{branch}", "issuer": "https://issuer.example.com"}
@@ -53,6 +54,11 @@ def test_signed_image_verifies_and_names_its_commit(shop: Shop) -> None:
     found = verify(shop.context, shop.image, "HEAD")
     assert found.holds, found.faults
     assert found.sources == (shop.git("rev-parse", "HEAD"),)
+
+
+def test_signing_runs_nothing_of_the_model(shop: Shop) -> None:
+    """It is done beside the key."""
+    assert "signature" in done(shop.root, "sign", shop.image)
 
 
 def test_signing_again_changes_nothing(shop: Shop) -> None:
