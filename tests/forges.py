@@ -55,6 +55,7 @@ class Played:
     pulls: list[dict[str, Any]] = field(default_factory=list)
     issues: list[dict[str, Any]] = field(default_factory=list)
     comments: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
+    timelines: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     statuses: list[dict[str, Any]] = field(default_factory=list)
     runs: list[dict[str, Any]] = field(default_factory=list)
     jobs: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
@@ -184,6 +185,10 @@ def _comments(played: Played, asked: Asked, number: str) -> tuple[int, Any]:
     return 200, played.comments.get(int(number), [])
 
 
+def _timeline(played: Played, asked: Asked, number: str) -> tuple[int, Any]:
+    return 200, played.timelines.get(int(number), [])
+
+
 def _new_comment(played: Played, asked: Asked, number: str) -> tuple[int, Any]:
     return 201, played.add_comment(int(number), asked.body["body"])
 
@@ -241,6 +246,7 @@ _ROUTES: list[tuple[str, str, Callable[..., tuple[int, Any]]]] = [
     ("GET", rf"{ROOT}/issues/(\d+)/comments", _comments),
     ("POST", rf"{ROOT}/issues/(\d+)/comments", _new_comment),
     ("PATCH", rf"{ROOT}/issues/comments/(\d+)", _comment),
+    ("GET", rf"{ROOT}/issues/(\d+)/timeline", _timeline),
     ("POST", rf"{ROOT}/statuses/(\w+)", _status),
     ("POST", rf"{ROOT}/actions/workflows/([^/]+)/dispatches", _dispatch),
     ("GET", f"{ROOT}/actions/runs", _runs),

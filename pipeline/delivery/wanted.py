@@ -59,8 +59,24 @@ def checked(repository: Repository, forge: Forge) -> Found:
     for commit in same:
         newest = _newest(forge, CHECKS, commit)
         if newest is not None and newest.conclusion == "success":
+            if why := _elsewhere(forge, repository.branch, newest):
+                return False, why
             return True, f"{commit[:_SHORT]} holds the same files and passed: {newest.url}"
     return False, "no pull request with the same files passed"
+
+
+def _elsewhere(forge: Forge, branch: str, run: Run) -> str:
+    """Why other workflows than this commit's may have passed; "" where only its own can have.
+
+    GitHub runs those of a pull request's merge into its base, which may be a branch whose pr.yml checks nothing.
+    """
+    if run.event == "workflow_dispatch":
+        return ""
+    pulls = forge.pulls_of(run) if run.event == "pull_request" else []
+    if not pulls:
+        return f"no pull request is known whose run passed: {run.url}"
+    others = [one.number for one in pulls if one.base_branch != branch or forge.moved(one.number)]
+    return f"#{others[0]} is or was to be merged into another branch, whose workflows may have passed" if others else ""
 
 
 def _going_on(repository: Repository, forge: Forge) -> Run | None:

@@ -17,6 +17,7 @@ from pipeline.forge.models import Comment, Document, Issue, Pull, Run, read
 _GITHUB, _GITHUB_API = "https://github.com", "https://api.github.com"
 _GITEA_API, _ENTERPRISE_API = "/api/v1", "/api/v3"
 _DESCRIPTION = 140  # what both take of a status
+_MOVED = ("base_ref_changed", "automatic_base_change_succeeded", "change_target_branch")  # GitHub's words, Gitea's
 _EXISTS = (409, 422)  # Gitea's and GitHub's answer to a pull request that is there already
 
 
@@ -58,6 +59,22 @@ class Forge:
         """The open pull request whose head is this commit, of a fork too."""
         listed = self.client.pages(self._at("/pulls"), state="open")
         return next((one for one in (read(models.pull, each) for each in listed) if one.head_sha == sha), None)
+
+    def pulls_of(self, run: Run) -> list[Pull]:
+        """Every pull request, open or not, that a run may be of."""
+        if run.pull is not None:
+            return [self.pull(run.pull)]
+        head = f"{run.head_repository.partition('/')[0]}:{run.head_branch}"
+        listed = self.client.pages(self._at("/pulls"), state="all", head=head)
+        found = (read(models.pull, one) for one in listed)
+        return [
+            one for one in found if (one.head_branch, one.head_repository) == (run.head_branch, run.head_repository)
+        ]
+
+    def moved(self, number: int) -> bool:
+        """Whether a pull request was ever to be merged into another branch than now."""
+        listed = self.client.pages(self._at(f"/issues/{number}/timeline"))
+        return any((one.get("event") or one.get("type")) in _MOVED for one in listed)
 
     def open_pull(self, head: str, base: str, title: str, body: str) -> Pull:
         """The open pull request of a branch of this repository, made or brought up to date."""

@@ -1,5 +1,6 @@
 """What a forge tells about pull requests, comments, issues and runs, in one shape for both."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -10,6 +11,7 @@ from pipeline.forge.errors import ForgeError
 
 Document = Mapping[str, Any]
 _REF = "refs/"
+_PULL = re.compile(r"refs/pull/(\d+)/")
 _Kind = TypeVar("_Kind")
 
 
@@ -40,13 +42,18 @@ class Comment(Frozen):
 
 
 class Run(Frozen):
-    """A run of a workflow: `workflow` is its file, `status` ends in `completed`, `conclusion` is empty until then."""
+    """A run of a workflow: `workflow` is its file, `status` ends in `completed`, `conclusion` is empty until then.
+
+    Of a pull request's, Gitea says the number, `pull`, and no branch; GitHub the branch and its repository alone.
+    """
 
     id: int
     workflow: str
     event: str
     head_sha: str
     head_branch: str
+    head_repository: str = ""
+    pull: int | None = None
     status: str
     conclusion: str
     url: str
@@ -108,12 +115,16 @@ def issue(document: Document) -> Issue:
 
 def run(document: Document) -> Run:
     """A run of either forge: what Gitea leaves out is empty, its `path` is the file alone, both may add `@REF`."""
+    path, _, ref = document["path"].partition("@")
+    of = _PULL.match(ref)
     return Run(
         id=document["id"],
-        workflow=document["path"].partition("@")[0].rpartition("/")[2],
+        workflow=path.rpartition("/")[2],
         event=document["event"],
         head_sha=document["head_sha"],
         head_branch=document.get("head_branch") or "",
+        head_repository=(document.get("head_repository") or {}).get("full_name", ""),
+        pull=int(of[1]) if of else None,
         status=document["status"],
         conclusion=document.get("conclusion") or "",
         url=document["html_url"],

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -29,6 +30,7 @@ from tests.pushes import Learning, params, said, start_lock
 PROJECT = Path(__file__).resolve().parents[2]
 FREEZE = "k8s/freeze.yaml"
 STAGING = folder("staging")
+MERGED = {"state": "closed", "merged_at": "2026-01-01T00:00:00Z"}
 
 
 @pytest.fixture(scope="module")
@@ -110,9 +112,76 @@ def test_files_that_passed_as_a_pull_request_are_checked(
 ) -> None:
     tip, _ = merge_of_a_branch(two)
     with forges.played() as (forge, there, _):
+        there.add_pull("branch", sha=tip, **MERGED)
         for workflow, end in ends:
-            there.add_run(f".github/workflows/{workflow}", head_sha=tip, conclusion=end)
+            ran(there, tip, workflow, conclusion=end)
         assert wanted(two.repository, forge, lambda: True, say)[0] == ("delivery" if found else "all")
+
+
+def ran(there: forges.Played, tip: str, workflow: str = "pr.yml", **given: Any) -> None:
+    """A run of the pull request of `branch`, as GitHub tells it."""
+    of = {"event": "pull_request", "head_branch": "branch", "head_repository": {"full_name": forges.REPOSITORY}}
+    there.add_run(f".github/workflows/{workflow}", **{**of, "head_sha": tip, **given})
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"path": "pr.yml@refs/pull/1/head", "head_branch": ""},  # as Gitea tells it
+        {"path": "pr.yml@refs/heads/branch", "event": "workflow_dispatch"},
+    ],
+)
+def test_pull_request_is_known_by_its_number_or_its_checks_were_started_on_the_branch_itself(
+    two: Learning, told: dict[str, str]
+) -> None:
+    tip, _ = merge_of_a_branch(two)
+    with forges.played() as (forge, there, _):
+        there.add_pull("branch", sha=tip, **MERGED)
+        ran(there, tip, **told)
+        assert wanted(two.repository, forge, lambda: True, say)[0] == "delivery"
+
+
+def into_another(there: forges.Played, tip: str) -> None:
+    there.add_pull("branch", sha=tip, base={"ref": "no-checks", "sha": "c" * 40}, **MERGED)
+
+
+def beside_another(there: forges.Played, tip: str) -> None:
+    there.add_pull("branch", sha=tip, **MERGED)
+    there.add_pull("branch", sha="d" * 40, base={"ref": "no-checks", "sha": "c" * 40}, state="closed")
+
+
+def moved_on_github(there: forges.Played, tip: str) -> None:
+    number = there.add_pull("branch", sha=tip, **MERGED)["number"]
+    there.timelines[number] = [{"event": "committed"}, {"event": "base_ref_changed"}]
+
+
+def moved_on_gitea(there: forges.Played, tip: str) -> None:
+    number = there.add_pull("branch", sha=tip, **MERGED)["number"]
+    there.timelines[number] = [{"type": "pull_push"}, {"type": "change_target_branch"}]
+
+
+def of_nobody(there: forges.Played, tip: str) -> None:
+    there.add_pull("branch", sha=tip, repository="stranger/model", **MERGED)
+
+
+@pytest.mark.parametrize("happened", [into_another, beside_another, moved_on_github, moved_on_gitea, of_nobody])
+def test_run_that_another_branch_s_workflows_may_have_passed_spares_no_check(
+    two: Learning, happened: Callable[[forges.Played, str], None]
+) -> None:
+    """GitHub runs the workflows of a pull request's merge into its base: a branch may be made whose checks are none."""
+    tip, _ = merge_of_a_branch(two)
+    with forges.played() as (forge, there, _):
+        happened(there, tip)
+        ran(there, tip)
+        assert wanted(two.repository, forge, lambda: True, say)[0] == "all"
+
+
+def test_run_that_no_pull_request_started_spares_no_check(two: Learning) -> None:
+    tip, _ = merge_of_a_branch(two)
+    with forges.played() as (forge, there, _):
+        there.add_pull("branch", sha=tip, **MERGED)
+        ran(there, tip, event="pull_request_target")
+        assert wanted(two.repository, forge, lambda: True, say)[0] == "all"
 
 
 @pytest.mark.parametrize(
@@ -130,7 +199,8 @@ def test_files_that_are_others_than_those_that_passed_are_checked_again(
 ) -> None:
     tip, _ = merge_of_a_branch(two, change, meanwhile)
     with forges.played() as (forge, there, _):
-        there.add_run(".github/workflows/pr.yml", head_sha=tip)
+        there.add_pull("branch", sha=tip, **MERGED)
+        ran(there, tip)
         found, said = wanted(two.repository, forge, lambda: True, say)
     assert found == "all"
     assert why in said
@@ -140,14 +210,16 @@ def test_run_of_a_commit_that_main_went_straight_on_to_proves_nothing_of_what_it
     two.commit("Judge less", {"Makefile": "test:"})
     head = two.commit("A word", {"README.md": "changed"})
     with forges.played() as (forge, there, _):
-        there.add_run(".github/workflows/pr.yml", head_sha=head)
+        there.add_pull("branch", sha=head, **MERGED)
+        ran(there, head)
         assert wanted(two.repository, forge, lambda: True, say)[0] == "all"
 
 
 def test_forge_that_is_away_spares_no_check(two: Learning) -> None:
     tip, _ = merge_of_a_branch(two)
     with forges.played() as (forge, there, _):
-        there.add_run(".github/workflows/pr.yml", head_sha=tip)
+        there.add_pull("branch", sha=tip, **MERGED)
+        ran(there, tip)
         there.faults = [forges.Fault(404)]
         found, said = wanted(two.repository, forge, lambda: True, say)
     assert found == "all"

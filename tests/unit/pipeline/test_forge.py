@@ -286,6 +286,17 @@ def test_run_of_either_forge_names_its_file(forge: Forge, played: Played, path: 
     assert (found.workflow, found.conclusion, found.head_branch) == ("gate.yml", "", "")
 
 
+def test_run_of_a_pull_request_is_known_by_its_number_or_by_branch_and_fork(forge: Forge, played: Played) -> None:
+    played.add_pull("topic")
+    played.add_pull("topic", repository="stranger/model", state="closed")
+    played.add_run("pr.yml@refs/pull/1/head", event="pull_request", head_branch="")
+    theirs = {"head_branch": "topic", "head_repository": {"full_name": "stranger/model"}}
+    played.add_run(".github/workflows/pr.yml", event="pull_request", **theirs)
+    assert [one.number for one in forge.pulls_of(forge.run(1))] == [1]
+    assert [one.number for one in forge.pulls_of(forge.run(2))] == [2]
+    assert played.said("GET", "/pulls")[0].query["head"] == "stranger:topic"
+
+
 def test_runs_are_filtered_and_read_no_further_than_asked(forge: Forge, played: Played) -> None:
     played.page = 1
     for number in range(3):
