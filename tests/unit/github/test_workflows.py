@@ -170,6 +170,8 @@ def test_going_back_never_waits_for_a_delivery() -> None:
     assert groups["deliver"] == "deliver-${{ github.sha }}-${{ github.run_id }}", "a forge drops runs that wait"
     for name in ("rollback", "reconcile", "promote"):
         assert groups[name].startswith(f"{name}-")
+    for name in ("reconcile", "promote"):
+        assert groups[name].endswith("-${{ inputs.identity }}"), "an event drops none of another identity that waits"
         assert document(WORKFLOWS[name])["concurrency"]["cancel-in-progress"] is False
 
 
