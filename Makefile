@@ -56,10 +56,13 @@ image: $(VENV)/.train bundle ## Build the code image and put build/bundle on it;
 	flightline image build --base "$(BASE_IMAGE)"
 	flightline image append
 
+# What a run costs is told at its end.
+SLOWEST := --durations=25 --durations-min=5
+
 # Two files at a time, but for those that measure answer times: they have the machine to themselves.
 .PHONY: test
 test: $(VENV)/.dev $(VENV)-scan ## Prove it all
-	$(if $(TESTS),pytest $(TESTS),pytest -n 2 --dist loadfile -m "not alone" && pytest -m alone)
+	$(if $(TESTS),pytest $(TESTS),pytest $(SLOWEST) -n 2 --dist loadfile -m "not alone" && pytest $(SLOWEST) -m alone)
 
 .PHONY: lint
 lint: $(VENV)/.dev ## Format, lint and type check, as CI does
