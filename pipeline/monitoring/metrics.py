@@ -35,7 +35,7 @@ def of_attempts(attempts: Sequence[Attempt], failures: int, env: str = "producti
     """How many attempts there are of each outcome, and how many failed in a row."""
     outcomes = [one.outcome or UNDER_WAY for one in attempts]
     counted = [({"outcome": one}, float(outcomes.count(one))) for one in (UNDER_WAY, *OUTCOMES)]
-    samples = {
+    samples: _Samples = {
         "flightline_retraining_attempts": counted,
         "flightline_retraining_failures_in_a_row": [({}, float(failures))],
     }
