@@ -176,6 +176,7 @@ def test_10_reviewer_who_is_fooled_has_main_judge_again(story: Demo, stranger: H
         assert gates(story, pull) == "success", "its own run says so, and nothing of main's contradicts"
         assert "From the fork" in report.body, "whose word it is, is said"
         assert "changes what its run was judged with" in report.body
+        strangers.run_anew(story, pull)
         story.merge(pull)
         run = story.settled("deliver.yml", merged(story, pull))
         assert run.conclusion == "failure"
@@ -190,6 +191,7 @@ def test_11_harmless_fork_gets_the_same_report(story: Demo, stranger: Hand) -> N
         pull = strangers.propose(story, stranger, "typo", note("from outside"))
         story.reported(pull)
         assert gates(story, pull) == "success"
+        strangers.run_anew(story, pull)
         story.merge(pull)
 
 
