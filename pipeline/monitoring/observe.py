@@ -72,7 +72,8 @@ def run(context: Context, as_of: date, say: Callable[[str], None], served: Path 
     say(f"rows from {look.first} to {look.last}")
     scanned = scan(store.batches(look.first, look.last), look.looker)
     say("feed, drift and decay")
-    observation = judge(scanned, look, new_labels(store.days(), look), store.label_counts())
+    since = date.min if look.data_end is None else look.data_end + timedelta(days=1)
+    observation = judge(scanned, look, new_labels(store.days(since, look.last), look), store.label_counts())
     write(context.root, observation)
     return observation
 

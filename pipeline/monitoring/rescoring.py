@@ -23,7 +23,6 @@ SCORES = "logged scores"
 A_DAY = 200  # rows of a day that a look asks again
 
 _ID, _VERSION, _SCORE = "id", "version", "score"
-_SEED = 1
 
 
 class Rescored(Frozen):
@@ -127,19 +126,13 @@ class Sample:
 
         kept = [_ID, _SCORE, *(name for name in names if name in frame.columns)]
         ours = frame.filter(pl.col(_VERSION) == version).select(kept)
-        return cls(ours.height, _drawn(ours, most), most)
+        return cls(ours.height, recent.drawn(ours, most), most)
 
     def __add__(self, other: "Sample") -> "Sample":
         """Of both together."""
         import polars as pl
 
-        return Sample(self.seen + other.seen, _drawn(pl.concat([self.rows, other.rows]), self.most), self.most)
-
-
-def _drawn(rows: "pl.DataFrame", most: int) -> "pl.DataFrame":
-    import polars as pl
-
-    return rows.bottom_k(most, by=pl.col(_ID).hash(_SEED)) if rows.height > most else rows
+        return Sample(self.seen + other.seen, recent.drawn(pl.concat([self.rows, other.rows]), self.most), self.most)
 
 
 def reading(bundle: Bundle, samples: Sequence[Sample], allowed: float) -> Reading:

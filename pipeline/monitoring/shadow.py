@@ -18,13 +18,13 @@ from pipeline.config import BenchmarkGate, Frozen
 from pipeline.frames import columns_of
 from pipeline.gates import benchmark, statistics
 from pipeline.monitoring.observation import Period
-from pipeline.monitoring.recent import as_pandas
+from pipeline.monitoring.recent import as_pandas, sampled
 from pipeline.text import number
 from pipeline.verdict import Decision, GateResult
 from serving.bundle import Bundle
 from serving.signature import encode
 
-DAYS = 28
+DAYS, A_DAY = 28, 20_000
 _ID, _DAY, _VERSION, _SCORE, _LABEL = "id", "day", "version", "score", "label"
 
 
@@ -165,8 +165,13 @@ def _as_day(value: Any) -> date:
 
 
 def from_store(context: Any, challenger: Path, version: str, limits: BenchmarkGate, last: date | None = None) -> Shadow:
-    """The comparison on the newest labelled days of the store, at most DAYS of them. Raises ShadowError."""
+    """The comparison on the newest labelled days of the store, at most DAYS of them, A_DAY rows of each at most.
+
+    Raises ShadowError.
+    """
     import json
+
+    import polars as pl
 
     from pipeline.monitoring.store import open_store
     from serving import bundle
@@ -179,7 +184,8 @@ def from_store(context: Any, challenger: Path, version: str, limits: BenchmarkGa
         raise ShadowError(
             f"the store has no labelled day of bundle {version[:12]}; `flightline labels add` brings them"
         )
-    frame = as_pandas(store.joined(days[0], days[-1]).collect())
+    chosen, names = (pl.col(_VERSION) == version) & pl.col(_LABEL).is_not_null(), (_VERSION, _SCORE, _LABEL)
+    frame = as_pandas(sampled(store, days[0], days[-1], (*names, *store.features), A_DAY, chosen))
     rows = logged(frame, version, context.model.schema.label, trained_until(metrics))
     return compare(context.model, rows, opened, limits)
 

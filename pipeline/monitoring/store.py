@@ -127,11 +127,11 @@ class Store:
                 for part in range(parts):
                     yield self._joined_part(day, names, pl.col(ID).hash(seed=0) % parts == part)
 
-    def days(self) -> pl.DataFrame:
-        """day, version, predictions, labelled: counts for each day and version, sorted by both."""
+    def days(self, first: date = date.min, last: date = date.max) -> pl.DataFrame:
+        """day, version, predictions, labelled: counts for each of these days and version, sorted by both."""
         empty = pl.DataFrame(schema={DAY: pl.Date, VERSION: pl.String, "predictions": pl.Int64, "labelled": pl.Int64})
         counts = {"predictions": pl.len().cast(pl.Int64), "labelled": pl.col(LABEL).count().cast(pl.Int64)}
-        found = self.batches(date.min, date.max, (DAY, VERSION, LABEL))
+        found = self.batches(first, last, (DAY, VERSION, LABEL))
         parts = pl.concat([empty, *(frame.group_by(DAY, VERSION).agg(**counts) for frame in found)])
         return parts.group_by(DAY, VERSION).agg(pl.col("predictions", "labelled").sum()).sort(DAY, VERSION)
 

@@ -1,11 +1,14 @@
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
 
+from pipeline import cli
 from pipeline.monitoring import metrics
 from pipeline.monitoring.keeping import Keeping
 from serving.bundle import load
@@ -16,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 GATES = yaml.safe_load((ROOT / "params.yaml").read_text())["gates"]
 OBJECTIVES = yaml.safe_load((ROOT / "k8s/base/slo.yaml").read_text())["data"]
 DOCUMENT = (ROOT / "docs/gates.md").read_text()
+RUNBOOKS = sorted((ROOT / "docs/runbooks").glob("*.md"))
 
 
 def keys(section: dict[str, Any], prefix: str = "") -> Iterator[str]:
@@ -51,6 +55,35 @@ def test_every_series_of_server_and_monitoring_is_in_the_docs(tmp_path: Path) ->
 def test_every_page_that_a_page_links_is_there(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+\.md)", path.read_text()):
         assert (path.parent / target).is_file(), target
+
+
+@pytest.mark.parametrize("path", RUNBOOKS, ids=lambda path: path.stem)
+def test_a_runbook_says_what_to_look_at_and_commands_that_there_are(path: Path) -> None:
+    text = path.read_text()
+    assert re.findall("^## (.+)$", text, flags=re.MULTILINE) == ["What it means", "What to look at", "What to type"]
+    _, _, typed = text.partition("## What to type")
+    (block,) = re.findall("```sh\n(.+?)```", typed, flags=re.DOTALL)
+    commands = [line.split("|")[-1] for line in block.splitlines()]
+    assert {shlex.split(one, comments=True)[0] for one in commands} <= {"flightline", "kubectl", "grep", "head"}
+    for words in (shlex.split(one, comments=True) for one in commands):
+        if words[0] == "flightline":
+            assert unknown_of(words[1:]) == set()
+
+
+def unknown_of(words: list[str]) -> set[str]:
+    """Options that a verb does not have. Raises KeyError for a verb that there is not."""
+    command: Any = typer.main.get_command(cli.app)
+    while hasattr(command, "commands"):
+        command = command.commands[words[0]]
+        words = words[1:]
+    known = {name for one in command.params for name in one.opts}
+    return {one.partition("=")[0] for one in words if one.startswith("--")} - known
+
+
+def test_a_verb_or_option_that_there_is_not_is_noticed() -> None:
+    assert unknown_of(["rollback", "--env", "production", "--too", "x"]) == {"--too"}
+    with pytest.raises(KeyError):
+        unknown_of(["retraining", "attempt"])
 
 
 @pytest.mark.parametrize("field", Keeping.model_fields)
