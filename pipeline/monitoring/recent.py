@@ -64,8 +64,10 @@ def sampled(
     columns = [_DAY, _ID, *(name for name in names if name not in (_DAY, _ID))]
     days: dict[date, pl.DataFrame] = {}
     for frame in store.batches(first, last, [*columns, *(chosen.meta.root_names() if chosen is not None else ())]):
+        if frame.is_empty():
+            continue
+        day: date = frame[_DAY][0]
         rows = (frame if chosen is None else frame.filter(chosen)).select(columns)
-        day = frame[_DAY].first()
         days[day] = drawn(pl.concat([days[day], rows]) if day in days else rows, most)
     return pl.concat(days.values())
 

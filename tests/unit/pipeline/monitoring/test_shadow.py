@@ -1,7 +1,10 @@
 """A challenger on logged rows: paired by day, on days that it never trained on."""
 
+import json
+import shutil
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,13 +13,18 @@ import pytest
 
 from model.contract import Card, Floats, Schema
 from pipeline.config import BenchmarkGate
+from pipeline.context import Context
 from pipeline.monitoring import shadow
+from pipeline.monitoring.labels import Label
 from pipeline.monitoring.shadow import ShadowError, compare, logged
+from pipeline.monitoring.store import open_store
+from pipeline.signature import of_model
 from pipeline.verdict import Decision
 from serving import bundle
 from serving.bundle import Bundle
 from serving.signature import encode
 from tests import bundles
+from tests.checkouts import PROJECT
 
 LIMITS = BenchmarkGate(resamples=400, min_slice_rows=100)
 FIRST = date(2013, 4, 1)
@@ -100,3 +108,55 @@ def test_rows_without_label_or_of_another_version_are_left_out(challenger: Bundl
     assert len(logged(frame, VERSION, "late", None).frame) == 50
     with pytest.raises(ShadowError, match="no labelled row of bundle cccc"):
         logged(frame, "c" * 64, "late", None)
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    """A checkout with the flights' model, and a store: on each of 24 days 30 rows of production's, and 10 of another's."""
+    for name in ("params.yaml", "pyproject.toml"):
+        shutil.copy(PROJECT / name, tmp_path)
+    made = Context(tmp_path)
+    random, store = np.random.default_rng(3), open_store(made)
+    days = [FIRST + timedelta(days=at) for at in range(24)]
+    names = {day: [f"{day} {at}" for at in range(40)] for day in days}
+    example = {one.name: one.example for one in made.model.schema.columns}
+
+    def line(day: date, at: int) -> bytes:
+        said = {"id": names[day][at], "request": "r", "model": made.model.card.name, "latency": 0.1}
+        version, moment = (VERSION if at < 30 else "b" * 64), f"{day}T10:00:00Z"
+        features = {**example, "temp": round(random.uniform(40, 60), 1)}
+        return json.dumps({**said, "time": moment, "version": version, "features": features, "score": 0.3}).encode()
+
+    store.add_predictions(line(day, at) for day in days for at in range(40))
+    known = (Label(id=name, label=float(random.integers(2)), event_day=day) for day in days for name in names[day][5:])
+    store.add_labels(known, datetime(2013, 5, 1, tzinfo=UTC))
+    return made
+
+
+@pytest.fixture
+def rival(context: Context, tmp_path: Path) -> Path:
+    """A challenger that reads the flights' columns."""
+    described = of_model(context.model.card, context.model.schema)
+    bundles.write(
+        tmp_path / "rival", signature=described, model=bundles.graph(described, [0.001] * len(described.names))
+    )
+    return tmp_path / "rival"
+
+
+def test_store_gives_the_labelled_rows_of_production(context: Context, rival: Path) -> None:
+    found = shadow.from_store(context, rival, VERSION, LIMITS)
+    assert (found.production, found.challenger) == (VERSION, bundle.version(rival))
+    assert (found.window.first, found.window.days, found.window.rows) == (FIRST, 24, 24 * 25)
+    earlier = shadow.from_store(context, rival, VERSION, LIMITS, FIRST + timedelta(days=9))
+    assert (earlier.window.last, earlier.window.rows) == (FIRST + timedelta(days=9), 10 * 25)
+    with pytest.raises(ShadowError, match="no labelled day of bundle cccc"):
+        shadow.from_store(context, rival, "c" * 64, LIMITS)
+
+
+def test_of_a_large_day_so_many_rows_are_compared(
+    context: Context, rival: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shadow, "A_DAY", 20)
+    first, again = (shadow.from_store(context, rival, VERSION, LIMITS) for _ in range(2))
+    assert first.window.rows == 24 * 20
+    assert first == again
