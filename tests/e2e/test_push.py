@@ -50,7 +50,11 @@ def test_01_first_release_is_what_main_was(story: Demo) -> None:
 def test_02_one_parameter_reaches_production(story: Demo) -> None:
     demo.better_model(story)
     assert not [one for one in story.reviewer.forge.pulls() if "promote" in one.head_branch]
-    promoted = next(one for one in story.reviewer.forge.pulls("closed") if one.head_branch.startswith("promote/"))
+    closed = story.reviewer.forge.pulls("closed")
+    change = next(one for one in closed if one.head_branch == "more-data")
+    delivery = story.settled("deliver.yml", merged(story, change))
+    assert all_passed(story, delivery) == {"train", "lock", "build", "release"}, "its checks passed as a pull request"
+    promoted = next(one for one in closed if one.head_branch.startswith("promote/"))
     assert "/plots/" in promoted.body, "it brings the gates' report, which the delivery published"
 
 
