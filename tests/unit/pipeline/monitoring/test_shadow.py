@@ -112,7 +112,7 @@ def test_rows_without_label_or_of_another_version_are_left_out(challenger: Bundl
 
 @pytest.fixture
 def context(tmp_path: Path) -> Context:
-    """A checkout with the flights' model, and a store: on each of 24 days 30 rows of production's, and 10 of another's."""
+    """A checkout with the flights' model, and a store: on each of 24 days 30 rows of production's, 10 of another's."""
     for name in ("params.yaml", "pyproject.toml"):
         shutil.copy(PROJECT / name, tmp_path)
     made = Context(tmp_path)
