@@ -115,17 +115,21 @@ forge-down: $(VENV)/.dev ## Stop the local forge and leave nothing of it behind
 demo: $(VENV)/.dev ## Tell a release's story on the local forge and cluster, from a push to production; writes build/demo/
 	flightline demo
 
+STORY := tests/e2e/test_log_shipping.py tests/e2e/test_story.py
+PUSHED := tests/e2e/test_forge.py tests/e2e/test_push.py
+OBSERVED := tests/e2e/test_autumn.py tests/e2e/test_observe.py
+
 .PHONY: e2e
-e2e: $(VENV)/.dev ## Play a release's whole life on the local cluster; writes build/e2e/. FULL=1 adds the nightly outages
-	pytest -s tests/e2e/test_log_shipping.py tests/e2e/test_story.py $(if $(FULL),,-m "not nightly")
+e2e: $(VENV)/.dev ## Play a release's whole life on the local cluster; writes build/e2e/. FULL=1 plays every story there is
+	pytest -s $(STORY) $(if $(FULL),$(PUSHED) $(OBSERVED),-m "not nightly")
 
 .PHONY: forge-test
 forge-test: $(VENV)/.dev ## Try the local forge, and tell the demo's story on it with what must not happen. FULL=1 adds the races
-	pytest -s tests/e2e/test_forge.py tests/e2e/test_push.py $(if $(FULL),,-m "not nightly")
+	pytest -s $(PUSHED) $(if $(FULL),,-m "not nightly")
 
 .PHONY: observe-test
 observe-test: $(VENV)/.dev ## Play months to production on the local cluster, retrain there; writes build/observe/. FULL=1 goes on to the roll-out
-	pytest -s tests/e2e/test_autumn.py tests/e2e/test_observe.py $(if $(FULL),,-m "not nightly")
+	pytest -s $(OBSERVED) $(if $(FULL),,-m "not nightly")
 
 .PHONY: argocd-test
 argocd-test: $(VENV)/.dev ## Try what Argo CD, Rollouts and their notifications are set to do, on the local cluster
