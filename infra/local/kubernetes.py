@@ -79,6 +79,8 @@ def _node(state: State) -> tuple[Component, ...]:
                         "node-ip": NODE_ADDRESS,
                         "root-dir": state.data / "kubelet",
                         "cert-dir": state.certificates,
+                        # What counts a container's CPU and memory asks there for its name, and looks nowhere else.
+                        "containerd": state.containerd,
                     }
                 ),
             ),
