@@ -11,6 +11,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+# Of what a chapter failed by: a test that goes on, or is ended, may never come to print it.
+_SAID = 4000
+
 
 @dataclass
 class Timeline:
@@ -25,13 +28,17 @@ class Timeline:
 
     @contextmanager
     def chapter(self, title: str) -> Iterator[None]:
-        """A part of the story; printed with its duration when it ends."""
+        """A part of the story; printed with its duration when it ends, and at once with what it failed by."""
         entry: dict[str, Any] = {"title": title, "start": time.time(), "end": None, "passed": False}
         self.chapters.append(entry)
         self.say(f"-- {title}")
         try:
             yield
             entry["passed"] = True
+        except BaseException as error:
+            entry["error"] = f"{type(error).__name__}: {error}"[:_SAID]
+            self.say(f"   {entry['error']}")
+            raise
         finally:
             entry["end"] = time.time()
             self.say(f"   {'done' if entry['passed'] else 'FAILED'} in {entry['end'] - entry['start']:.1f} s")

@@ -1,6 +1,7 @@
 """Jobs that hold a key run nothing of the model's code: their verbs work where it cannot even be imported."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,7 @@ def test_report_on_a_pull_request(made: Learning) -> None:
         played.add_pull("change", sha=head)
         played.add_run(".github/workflows/gate.yml", head_sha=head, event="pull_request")
         done(made.root, "comment", "--run", "1", "--evidence", "build/none", **forge(address))
-    assert [one["context"] for one in played.statuses] == ["flightline/gates"]
+    assert "flightline/gates" in {one["context"] for one in played.statuses}
 
 
 def test_logins(made: Learning) -> None:
@@ -69,7 +70,8 @@ def test_logins(made: Learning) -> None:
 
 
 def test_image(made: Learning, tmp_path: Path) -> None:
-    """As far as it comes without a registry."""
+    """As far as it comes without a builder."""
+    (tmp_path / "git").symlink_to(str(shutil.which("git")))
     settings = made.root / "pyproject.toml"
     settings.write_text(settings.read_text().replace(REGISTRY, "127.0.0.1:1/flightline"))
     said = flightline(made.root, "image", "ensure", "--base", "local", PATH=str(tmp_path)).stderr

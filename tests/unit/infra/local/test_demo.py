@@ -150,3 +150,11 @@ def test_figure_beyond_its_limit_is_missed() -> None:
     timeline.figure("merge -> staging's canary", 151.0, 150.0)
     assert timeline.missed() == {"merge -> staging's canary": 151.0}
     assert timeline.missed(2) == {}
+
+
+def test_chapter_that_fails_says_by_what_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    timeline = Timeline()
+    with pytest.raises(ClusterError), timeline.chapter("a fork with a note"):
+        raise ClusterError("a workflow failed: pr.yml")
+    assert "ClusterError: a workflow failed: pr.yml" in capsys.readouterr().out
+    assert (timeline.chapters[0]["passed"], "pr.yml" in timeline.chapters[0]["error"]) == (False, True)
