@@ -16,7 +16,17 @@ from typing import Any
 from infra.doctor import lacking_packages
 from infra.local import certificates, control, forward, images, kubernetes, namespaces, runtime
 from infra.local.api import Api
-from infra.local.components import DNS_ADDRESS, MANIFESTS, NODE, PROJECT, ClusterError, Component, Kubectl, State
+from infra.local.components import (
+    DNS_ADDRESS,
+    MANIFESTS,
+    NODE,
+    PROJECT,
+    ClusterError,
+    Component,
+    Kubectl,
+    State,
+    link_tools,
+)
 from infra.local.control import Say
 from pipeline import files
 from pipeline.config import read_settings
@@ -68,7 +78,7 @@ def up(state: State, say: Say, *, bare: bool = False) -> None:
     """Have the cluster running, whatever of it runs already; `bare` is Kubernetes alone. Raises ClusterError."""
     check()
     with exclusive(state.root, say):
-        link_tools(state, bare=bare)
+        link_tools(state, TOOLS if bare else (*TOOLS, *EXTENSION_TOOLS))
         started = _time(EPOCH)
         if not control.running(state):
             say("making namespaces")
@@ -156,19 +166,6 @@ def check() -> None:
         raise ClusterError(f"missing: {', '.join(missing)}; apt-get install {' '.join(missing)}")
     if not BRIDGED.exists():
         raise ClusterError(f"{BRIDGED} is not there, so no NetworkPolicy would hold; modprobe br_netfilter")
-
-
-def link_tools(state: State, *, bare: bool) -> None:
-    """Name the pinned tools in `State.bin`; they are built where this is the first time."""
-    from pipeline import tools
-
-    state.bin.mkdir(parents=True, exist_ok=True)
-    for built in tools.build(TOOLS if bare else (*TOOLS, *EXTENSION_TOOLS)):
-        for path in built.folder.iterdir():
-            link = state.bin / path.name
-            if not link.is_symlink() or link.readlink() != path:
-                link.unlink(missing_ok=True)
-                link.symlink_to(path)
 
 
 def install(kubectl: Kubectl, references: Mapping[str, str]) -> None:

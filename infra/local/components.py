@@ -5,7 +5,7 @@ import ssl
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -88,6 +88,19 @@ class State:
     def tool(self, name: str) -> str:
         """A tool of the pinned ones, as the first word of a command."""
         return str(self.bin / name)
+
+
+def link_tools(state: State, names: Sequence[str]) -> None:
+    """Name pinned tools in `State.bin`; they are built where this is the first time, which no component could."""
+    from pipeline import tools
+
+    state.bin.mkdir(parents=True, exist_ok=True)
+    for built in tools.build(names):
+        for path in built.folder.iterdir():
+            link = state.bin / path.name
+            if not link.is_symlink() or link.readlink() != path:
+                link.unlink(missing_ok=True)
+                link.symlink_to(path)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,17 @@ from typing import Any
 import yaml
 
 from infra.local import control, fork, forward, gitea, members, store
-from infra.local.components import NODE_ADDRESS, PROJECT, ClusterError, Component, Kubectl, State, answers, listens
+from infra.local.components import (
+    NODE_ADDRESS,
+    PROJECT,
+    ClusterError,
+    Component,
+    Kubectl,
+    State,
+    answers,
+    link_tools,
+    listens,
+)
 from infra.local.control import Say
 from infra.local.forward import OBJECTS, Way
 from infra.local.gitea import NAME, OWNER, Folders
@@ -57,6 +67,7 @@ def up(state: State, root: Path, say: Say) -> str:
     if credentials is None:
         raise ClusterError("there is no local forge to open pull requests on; start one with `flightline forge up`")
     keys, kubectl = _settle(state), Kubectl(state)
+    link_tools(state, (TOOL,))
     control.ask(state, "start", COMPONENTS)
     control.wait_until(state, COMPONENTS, ("ready",), START_SECONDS)
     (_buckets(state) / BUCKET).mkdir(exist_ok=True)
@@ -222,11 +233,9 @@ def _serve_ways(state: State, keys: Keys) -> None:
 
 def _become_buckets(state: State, keys: Keys) -> None:
     """A real S3 API over a folder, a folder for each bucket."""
-    from pipeline.tools import tool
-
     for folder in (_buckets(state), _about(state)):
         folder.mkdir(parents=True, exist_ok=True)
-    program = str(tool(TOOL))
+    program = state.tool(TOOL)
     words = ["--port", f"{NODE_ADDRESS}:{OBJECTS}", "--region", REGION, "--health", "/health", "--quiet"]
     own = {"ROOT_ACCESS_KEY": keys.key, "ROOT_SECRET_KEY": keys.secret}
     command = [program, *words, "posix", "--sidecar", str(_about(state)), str(_buckets(state))]
