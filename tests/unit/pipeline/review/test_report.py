@@ -204,6 +204,7 @@ def test_fork_is_named() -> None:
 def test_everything_that_a_gate_loads_is_pointed_at_but_the_model() -> None:
     code = """
 import sys, pipeline.cli, pipeline.cli_report, pipeline.gate, pipeline.evidence, pipeline.review.collect, pipeline.run
+from pipeline.gates import benchmark, data, differential, load
 print(*{one.__file__ for one in sys.modules.values() if getattr(one, "__file__", None)}, sep="\\n")"""
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     inside = (Path(line) for line in done.stdout.splitlines() if Path(line).is_relative_to(PROJECT))
