@@ -1,7 +1,7 @@
 #!/bin/sh
-# The training image's entry point: brings main to /work and runs its own `flightline` on the image's packages.
+# The training image's entry point: brings main to /workspace and runs its own `flightline` on the image's packages.
 set -eu
-work=${FLIGHTLINE_WORK:-/work}
+work=${FLIGHTLINE_WORK:-/workspace}
 app=${FLIGHTLINE_APP:-/app}
 mkdir -p "$work/home" "$work/scratch"
 # No account has the user of these pods, and the image is read-only: DVC asks for a name, and keeps a cache by itself.

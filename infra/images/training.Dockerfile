@@ -32,6 +32,6 @@ ENV LANG=C.UTF-8 \
 LABEL org.opencontainers.image.title="flightline-training" \
       org.opencontainers.image.description="Retrains on a cluster, with main's own code" \
       org.opencontainers.image.licenses="Apache-2.0"
-WORKDIR /work
+WORKDIR /workspace
 USER 65532:65532
 ENTRYPOINT ["/app/retrain.sh"]

@@ -19,7 +19,7 @@ FOLDER = Path("k8s/retraining")
 PINNED = FOLDER / "image/kustomization.yaml"
 IMAGE = "training"
 ENTRY = "/app/retrain.sh"
-WORK, GOES = "/work", "/work/goes"
+WORK, GOES = "/workspace", "/workspace/goes"
 AS_OF, FORCE = "FLIGHTLINE_AS_OF", "FLIGHTLINE_FORCE"
 # What no second try mends: refused or failed, wrong configuration, wrong data.
 FINAL = (1, 64, 65)
