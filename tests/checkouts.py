@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -54,6 +55,23 @@ class Checkout:
             text=True,
             start_new_session=True,
         )
+
+    def kill_once(self, said: str, *command: str, there: str = "", **environment: str) -> None:
+        """Start a command, and kill -9 all of it once it has said so, and `there`, where given, is a file."""
+        process = self.start(*command, **environment)
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if said in line:
+                break
+        else:
+            raise AssertionError(f"it never said {said!r}:\n{''.join(lines)}")
+        while there and not (self.root / there).exists():
+            assert process.poll() is None, f"it ended without {there}"
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
 
     def edit_params(self, change: Callable[[dict[str, Any]], None]) -> None:
         """Change params.yaml as its parsed document."""

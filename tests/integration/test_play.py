@@ -1,9 +1,7 @@
 """`make observe` on a small fork whose world turns: noticed, not learnable at first, then learnt, merged and better."""
 
 import json
-import os
 import shutil
-import signal
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -46,25 +44,10 @@ def state(made: Checkout) -> tuple[str, ...]:
     return (*(made.run("git", *words).stdout for words in said), *there)
 
 
-def killed_once(made: Checkout, said: str, *words: str) -> None:
-    """Start it, and kill -9 all of it once it has said so."""
-    process = made.start("flightline", "play", *words)
-    assert process.stdout is not None
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if said in line:
-            break
-    else:
-        raise AssertionError(f"it never said {said!r}:\n{''.join(lines)}")
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-
-
 def test_the_world_turns_and_the_play_tells_it_whole_however_often_it_is_killed(turning: Checkout) -> None:
     before = state(turning)
-    killed_once(turning, "2024-04-10  [")
-    killed_once(turning, ": gate")
+    turning.kill_once("2024-04-10  [", "flightline", "play")
+    turning.kill_once(": gate", "flightline", "play")
     done = turning.run("flightline", "play", FLIGHTLINE_STORE="s3://nobody/nothing")
     assert state(turning) == before
     story = Story.model_validate_json((turning.root / FOLDER / "story.json").read_text())

@@ -1,9 +1,7 @@
 """Retraining on the flights, whole: no gain from April, one pull request from May, however often it is killed."""
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -102,24 +100,6 @@ def attempts(made: Checkout) -> tuple[Attempt, ...]:
     return ledger.of(Here(made.root)).attempts()
 
 
-def killed_in(made: Checkout, end: date, environment: dict[str, str], said: str, there: str = "") -> None:
-    """Start it, and kill -9 all of it once it says that it is in a step, and the step has made a file."""
-    process = made.start(*words(made, end), **environment)
-    assert process.stdout is not None
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if said in line:
-            break
-    else:
-        raise AssertionError(f"it never said {said!r}:\n{''.join(lines)}")
-    while there and not (made.root / "build/retrain/tree" / there).exists():
-        assert process.poll() is None
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
-
-
 def branch(made: Checkout, name: str) -> str | None:
     return Repository.of(Here(made.root)).tip(name)
 
@@ -141,14 +121,15 @@ def test_window_to_april_gains_nothing_and_opens_no_pull_request(released: Check
 
 def test_killed_in_each_step_the_next_run_ends_with_the_one_pull_request(released: Checkout) -> None:
     main = branch(released, "main")
+    command = words(released, MAY)
     before = released.run("git", "status", "--porcelain=v2").stdout
     with forge() as (environment, played):
-        killed_in(released, MAY, environment, "decide: reading")
+        released.kill_once("decide: reading", *command, **environment)
         assert attempts(released) == ()
-        killed_in(released, MAY, environment, ": advance")
-        killed_in(released, MAY, environment, ": reproduce", "build/rows/rows.csv")
-        killed_in(released, MAY, environment, ": gate")
-        killed_in(released, MAY, environment, ": propose")
+        released.kill_once(": advance", *command, **environment)
+        released.kill_once(": reproduce", *command, there="build/retrain/tree/build/rows/rows.csv", **environment)
+        released.kill_once(": gate", *command, **environment)
+        released.kill_once(": propose", *command, **environment)
         ended = retrained(released, MAY, environment)
         assert (ended["outcome"], len(played.pulls)) == ("proposed", 1), ended
         assert retrained(released, MAY, environment)["guard"] == "attempted"
