@@ -46,7 +46,7 @@ class DecayLimits(Frozen):
     history_days: int = Field(180, ge=1)
     min_blocks: int = Field(20, ge=2)
     min_labelled_share: float = Field(0.80, gt=0, le=1)
-    max_label_wait_days: int = Field(14, ge=0)
+    max_label_wait_days: int = Field(3, ge=0)
     alarms_per_stream: float = Field(0.05, gt=0, lt=0.5)
     stream_days: int = Field(84, ge=28, le=366)
     resamples: int = Field(2000, ge=200, le=100_000)
