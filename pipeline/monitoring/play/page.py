@@ -7,6 +7,7 @@ from itertools import groupby
 from pathlib import Path
 
 from pipeline.frames import write_text
+from pipeline.gates.decide import signed
 from pipeline.monitoring.observation import OBSERVED_OVER_EXPECTED, RESIDUAL, SKILL
 from pipeline.monitoring.play.calendar import Month, months
 from pipeline.monitoring.play.story import Against, Looked, Story, Swap, Tried
@@ -207,8 +208,8 @@ def _told(one: Tried) -> Told:
     figures = ""
     if one.difference is not None and one.production_loss is not None and one.margin is not None:
         figures = (
-            f"{number(one.difference)} {interval(one.interval)}; needed at most "
-            f"{number(-one.margin * one.production_loss)}"
+            f"{signed(one.difference)} {interval(one.interval)}; needed at most "
+            f"{signed(-one.margin * one.production_loss)}"
         )
     return Told(one, tone, says, sentence(one.reason), figures)
 
