@@ -24,6 +24,7 @@ from pipeline.verdict import Decision, Verdict
 MOST = 60_000  # forges take 65,536 characters
 DIFF_LINES, DIFF_CHARACTERS, COMMITS = 300, 16_000, 15
 _NONE = Grid("", (), ())
+_STAYS = "The change that it was built from stays on main: revert or mend it too, or the next release brings it again."
 _FORMAT, _NOT_RELEASES = "%h %s", f":(exclude){paths.RELEASES}"
 
 
@@ -271,9 +272,9 @@ def _go_back(env: str, told: Told | None) -> str:
     if told is not None and told.event == "aborted":
         return (
             f"Merge, so that git and cluster agree again: the stable version serves {env} already. To look at it "
-            f"first: `flightline status --env {env}`."
+            f"first: `flightline status --env {env}`. {_STAYS}"
         )
-    return f"Merge: {env} rolls back without a build. `flightline status --env {env} --watch` shows it."
+    return f"Merge: {env} rolls back without a build. `flightline status --env {env} --watch` shows it. {_STAYS}"
 
 
 def _change(now: Release | None, after: Release) -> str:
