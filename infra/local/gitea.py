@@ -7,6 +7,7 @@ machine, in which just those three are shown below /run, and becomes an account 
 
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import sys
@@ -32,6 +33,7 @@ SECONDS = 30
 # Where the server finds what is its own; the same wherever the forge's folder is.
 INSIDE = Path("/run/forge")
 _THERE = (409, 422)
+_SAYS_SO = re.compile("exist|already")
 
 CONFIGURATION = """\
     APP_NAME = Local forge
@@ -187,7 +189,7 @@ class Person:
     def call(self, method: str, path: str, body: Any = None, *, there: bool = False) -> Any:
         """The answer's JSON; None where it has none. With `there`, what is there already is no error: ClusterError."""
         asked = self._ask(method, path, body)
-        if not asked.ok and not (there and asked.status_code in _THERE and "exist" in asked.text):
+        if not asked.ok and not (there and asked.status_code in _THERE and _SAYS_SO.search(asked.text)):
             raise ClusterError(f"the local forge answered {asked.status_code} to {method} {path}: {asked.text[:300]}")
         return asked.json() if asked.headers.get("Content-Type", "").startswith("application/json") else None
 
