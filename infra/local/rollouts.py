@@ -15,12 +15,13 @@ SECRET = "argo-rollouts-notification-secret"  # noqa: S105 - the name of an obje
 
 
 def install(state: State) -> None:
-    """Apply the objects of Rollouts and the notifications. Raises ClusterError, UnavailableError."""
+    """Apply what Rollouts needs and its notifications, whose address stays. Raises ClusterError, UnavailableError."""
     from pipeline.tools import module_folder
 
     kubectl = Kubectl(state)
     upstream.apply(kubectl, state.config / NAMESPACE, NAMESPACE, module_folder("argo-rollouts"), NOTIFICATIONS)
-    kubectl.apply(notification_secret(RECEIVER))
+    if not kubectl("--namespace", NAMESPACE, "get", "secret", SECRET, "--ignore-not-found", "--output=name"):
+        kubectl.apply(notification_secret(RECEIVER))
     admit(kubectl, state, (ACCOUNT,))
 
 

@@ -328,6 +328,8 @@ def test_token_without_a_scope_is_told_which(forge: Forge, scope: str) -> None:
 
 
 def test_cluster_is_told_where_to_and_with_whose_token(forge: Forge, cluster: Cluster) -> None:
+    """Also after another `cluster up`, which starts what does not run and takes nothing away."""
+    flightline("cluster", "up")
     shown = cluster.kubectl("--namespace", rollouts.NAMESPACE, "get", "secret", rollouts.SECRET, "--output=json")
     expected = yaml.safe_load(rollouts.notification_secret(gitea.REPOSITORY_API, forge.credentials.tokens[CLUSTER]))
     found = {name: base64.b64decode(value).decode() for name, value in json.loads(shown)["data"].items()}
