@@ -158,7 +158,8 @@ class Demo(Watch):
 
         def done() -> bool:
             rollout = self.rollout(environment)
-            if aborted(rollout, identity) or self.inconclusive(environment):
+            waits = identity_of(rollout) == identity and self.inconclusive(environment)
+            if waits or aborted(rollout, identity):
                 raise ClusterError(f"not so: {rolled}; {self._trouble(environment)}")
             return healthy(rollout, identity)
 

@@ -249,6 +249,7 @@ def test_14_forged_events_of_anything_else_do_nothing(story: Demo) -> None:
         ("reconcile.yml", "aborted", "production", production),
     ]
     with story.timeline.chapter("forged events"):
+        story.opened("promote", "production", staging)  # what the true event of the same brings
         forged(story, events)
         assert healthy(story.rollout("staging"), staging)
         assert healthy(story.rollout("production"), production)
