@@ -632,7 +632,8 @@ def prepared(story: Demo, environment: dict[str, str]) -> tuple[str, str]:
         "--pull-request",
         "--json",
     )
-    found = json.loads(hand.run(*words, GITHUB_REPOSITORY=f"{OWNER}/{NAME}", **environment))
+    told = {**hand.credentials, **environment, "GITHUB_REPOSITORY": f"{OWNER}/{NAME}"}
+    found = json.loads(hand.run(*words, **told))
     return str(found["identity"]), str(found["branch"])
 
 
