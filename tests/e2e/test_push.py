@@ -165,9 +165,8 @@ def test_09_fork_that_forges_its_verdict_and_plants_caches_gets_nothing(story: D
         answers = re.findall(r"token answered (\d+)", said)
         # Gitea lets whoever reads a public repository comment, a job's token too; GitHub's may not.
         assert answers == ["403", "403", answers[2], "403"], "its token sets no status and starts nothing"
-        statuses = story.reviewer.statuses(pull.head_sha)
-        assert "forged/gates" not in statuses
-        assert statuses["flightline/gates"] == "error"
+        assert gates(story, pull) == "error"
+        assert "forged/gates" not in story.reviewer.statuses(pull.head_sha)
         assert "an earlier attempt" in report.body
         assert [one.author for one in story.reviewer.forge.comments(pull.number)] == [report.author]
         assert story.reviewer.merge(pull), "nobody who owns the code has approved it"
@@ -281,8 +280,7 @@ def test_16_trusted_remote_is_away(story: Demo) -> None:
             pull = story.propose("june", "Train on data until 28 June", until("2013-06-28"))
             run = story.settled("gate.yml", pull.head_sha)
             assert "trusted" in story.reviewer.said(run)
-            states = story.until("the statuses are set", lambda: gates(story, pull), SLOW)
-            assert states == "failure", "what production has could not be had: inconclusive"
+            assert gates(story, pull) == "failure", "what production has could not be had: inconclusive"
         assert story.reviewer.merge(story.reviewer.forge.pull(pull.number)), "main does not let it in"
         story.reviewer.forge.update_pull(pull.number, state="closed")
         assert story.reviewer.released("staging")["identity"] == before
@@ -550,9 +548,13 @@ def ended(story: Demo, workflow: str, name: str) -> bool:
 
 
 def gates(story: Demo, pull: Pull) -> str:
-    """The state that main's code gave the pull request's commit; empty until then."""
-    found = story.reviewer.statuses(pull.head_sha).get("flightline/gates", "")
-    return "" if found == "pending" else found
+    """The state that main's code gave the pull request's commit, right after its comment."""
+
+    def state() -> str:
+        found = story.reviewer.statuses(pull.head_sha).get("flightline/gates", "")
+        return "" if found == "pending" else found
+
+    return str(story.until("main's code says what it makes of the gates", state, SLOW))
 
 
 def forged(story: Demo, events: Sequence[tuple[str, str, str, str]]) -> str:
