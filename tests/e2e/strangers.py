@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.local import gitea, members, runner, store
+from infra.local import gitea, job, members, runner, store
 from infra.local.components import State
 from infra.local.demo import replace
 from infra.local.gitea import ADMIN, NAME, OWNER, Folders, Person
@@ -122,8 +122,9 @@ class Meddling:
         there = [str(one) for one in (*places, *fallen) if Path(one).exists()]
         command = ["grep", "--recursive", "--files-with-matches", "--binary", "--fixed-strings", self.mark, *there]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        # The forge itself keeps what was pushed to it, and no job reads that.
-        return [one for one in done.stdout.split() if not Path(one).is_relative_to(self.folders.server)]
+        # The forge keeps what was pushed to it, and a stranger's job its checkout while it runs: main's read neither.
+        theirs = (self.folders.server, self.folders.runner / job.FOLDER)
+        return [one for one in done.stdout.split() if not any(Path(one).is_relative_to(folder) for folder in theirs)]
 
 
 def counted(said: str, what: str) -> int:
