@@ -39,11 +39,19 @@ def _codes() -> list[tuple[tuple[type[Exception], ...], int]]:
     from pipeline.frames import TableError
     from pipeline.oci import ImageError
     from serving.bundle import BundleError
-    from serving.server import PortTakenError
 
     return [
         ((ConfigError,), USAGE),
         ((TableError, BundleError, ValueError), DATA),
-        ((UnavailableError, ImageError, PortTakenError), UNAVAILABLE),
+        ((UnavailableError, ImageError, *_of_the_server()), UNAVAILABLE),
         ((OSError,), INPUT_OUTPUT),
     ]
+
+
+def _of_the_server() -> tuple[type[Exception], ...]:
+    """None where its packages are not installed, as in jobs beside keys: nothing raises it there."""
+    try:
+        from serving.server import PortTakenError
+    except ImportError:
+        return ()
+    return (PortTakenError,)

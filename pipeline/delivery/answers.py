@@ -4,6 +4,7 @@ It is read from git alone, in a fraction of a second, with nothing restored.
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,13 @@ _TEMPLATED = ("foreach", "matrix", "wdir", "vars")
 _OUTPUTS = ("outs", "metrics", "plots")
 
 Stages = Mapping[str, Any]
+
+
+class _Loader(yaml.CSafeLoader):
+    """YAML as DVC reads and writes it: `1e-06` is a number, which for PyYAML it is only with a dot."""
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+$"), list("-+0123456789"))
 
 
 @dataclass(frozen=True)
@@ -54,12 +62,16 @@ def answer(repository: Repository, commit: str, lock: bytes | None = None) -> An
 def stages(text: bytes | None, where: str) -> Stages:
     """The stages of a dvc.yaml or dvc.lock, none without a file. Raises DeliveryError."""
     try:
-        document = yaml.load(text or b"", yaml.CSafeLoader) or {}
+        document = _document(text) or {}
         found = document.get("stages") or {}
         named: Stages = dict(found)
     except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
         raise DeliveryError(f"{where}: not as DVC writes it: {' '.join(str(error).split())}; restore it") from error
     return named
+
+
+def _document(text: bytes | None) -> Any:
+    return yaml.load(text or b"", _Loader)  # noqa: S506 - safe, with one more way to write a number
 
 
 def inputs(declared: Stages) -> list[str]:
@@ -104,7 +116,7 @@ class Tree:
     def document(self, path: str) -> Any:
         """A YAML or JSON file. Raises DeliveryError."""
         try:
-            return yaml.load(self.file(path) or b"", yaml.CSafeLoader)
+            return _document(self.file(path))
         except yaml.YAMLError as error:
             raise DeliveryError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
 

@@ -96,6 +96,17 @@ def test_lock_that_was_just_written_answers(root: Path) -> None:
     assert found(root) == (True, "")
 
 
+@pytest.mark.parametrize("number", ["0.000001", "1e-06", "1.5e-7", "1E+5", "-2e3", "1e400"])
+def test_number_is_the_one_that_dvc_writes(root: Path, number: str) -> None:
+    """DVC writes `1e-06` for a millionth, which PyYAML by itself takes for a text."""
+    path = root / "params.yaml"
+    path.write_text(path.read_text().replace("C: 0.1", f"C: {number}"))
+    run(root, "dvc", "repro", "-q")
+    commit(root)
+    assert dvc_says_the_same(root)
+    assert found(root) == (True, "")
+
+
 @pytest.mark.parametrize(
     ("path", "old", "new", "missing"),
     [
