@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from infra.local import page, users
+from infra.local import page, rollouts, users
 from infra.local.components import Kubectl, State, default_state
 from infra.local.demo import stage
 from infra.local.telling import Demo
@@ -62,6 +62,7 @@ def cluster() -> Cluster:
 @pytest.fixture
 def receiver(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[[], list[dict[str, Any]]]]:
     """What the cluster called out since the test began: a function that gives the inputs of each workflow started."""
+    cluster.kubectl.apply(rollouts.notification_secret(rollouts.RECEIVER))  # a forge that is up may have them
     out = tmp_path / "notifications.jsonl"
     command = (FLIGHTLINE, "cluster", "exec", "--", sys.executable, "-m", "tests.e2e.receiver")
     process = subprocess.Popen([*command, str(HOOK_PORT), str(out)], cwd=PROJECT)
