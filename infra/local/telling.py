@@ -14,7 +14,7 @@ from infra.local import users
 from infra.local.components import ClusterError, State
 from infra.local.hand import FAILED, Hand
 from infra.local.timeline import Timeline
-from infra.local.watch import Watch, aborted, healthy, identity_of
+from infra.local.watch import Watch, aborted, healthy, identity_of, undecided
 from pipeline.delivery.pulls import Key
 from pipeline.forge import Comment, Pull, Run
 from pipeline.review.comment import MARKER
@@ -158,8 +158,7 @@ class Demo(Watch):
 
         def done() -> bool:
             rollout = self.rollout(environment)
-            waits = identity_of(rollout) == identity and self.inconclusive(environment)
-            if waits or aborted(rollout, identity):
+            if aborted(rollout, identity) or undecided(rollout, identity):
                 raise ClusterError(f"not so: {rolled}; {self._trouble(environment)}")
             return healthy(rollout, identity)
 

@@ -84,8 +84,7 @@ class Watch:
 
     def inconclusive(self, environment: str) -> bool:
         """Whether the rollout waits for a person."""
-        paused = self.rollout(environment).get("status", {}).get("pauseConditions") or ()
-        return any(one["reason"] == "InconclusiveAnalysisRun" for one in paused)
+        return _waits(self.rollout(environment).get("status", {}))
 
     def look(self) -> list[dict[str, Any]]:
         """A sample for the page: weight and ready pods of each environment."""
@@ -112,6 +111,11 @@ def aborted(rollout: Mapping[str, Any], identity: str) -> bool:
     return bool(_status_of(rollout, identity).get("abort"))
 
 
+def undecided(rollout: Mapping[str, Any], identity: str) -> bool:
+    """Whether the rollout of this identity waits for a person."""
+    return _waits(_status_of(rollout, identity))
+
+
 def identity_of(rollout: Mapping[str, Any]) -> str | None:
     """The identity that a Rollout is told to run."""
     found = rollout.get("metadata", {}).get("annotations", {}).get("flightline/identity")
@@ -125,6 +129,10 @@ def _status_of(rollout: Mapping[str, Any], identity: str) -> Mapping[str, Any]:
         "observedGeneration"
     )
     return status if speaks else {}
+
+
+def _waits(status: Mapping[str, Any]) -> bool:
+    return any(one["reason"] == "InconclusiveAnalysisRun" for one in status.get("pauseConditions") or ())
 
 
 def _ready(pod: Mapping[str, Any]) -> bool:

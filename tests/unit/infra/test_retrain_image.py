@@ -34,7 +34,7 @@ def fork(tmp_path: Path) -> Fork:
 
 def entered(tmp_path: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     told = {
-        "FLIGHTLINE_WORK": str(tmp_path / "work"),
+        "FLIGHTLINE_WORK": str(tmp_path / "kept"),
         "FLIGHTLINE_APP": str(tmp_path / "app"),
         "FLIGHTLINE_REPOSITORY": str(tmp_path / "remote.git"),
         "FLIGHTLINE_BRANCH": "main",
@@ -48,12 +48,12 @@ def entered(tmp_path: Path, *words: str, **environment: str) -> subprocess.Compl
 def test_main_is_cloned_once_and_brought_up_to_date_each_time(fork: Fork, tmp_path: Path) -> None:
     assert entered(tmp_path, "retrain", "--step", "decide").stdout == "one retrain --step decide\n"
     fork.commit("second", {"said.txt": "two\n"})
-    (tmp_path / "work/main/said.txt").write_text("changed here\n")
+    (tmp_path / "kept/main/said.txt").write_text("changed here\n")
     assert entered(tmp_path, "retrain").stdout == "two retrain\n"
 
 
 def test_clone_that_was_cut_short_is_made_anew(fork: Fork, tmp_path: Path) -> None:
-    (tmp_path / "work/arriving/.git").mkdir(parents=True)
+    (tmp_path / "kept/arriving/.git").mkdir(parents=True)
     assert entered(tmp_path).stdout == "one \n"
 
 
@@ -68,12 +68,12 @@ def test_image_of_other_packages_is_refused_with_the_fix(fork: Fork, tmp_path: P
 def test_dvc_needs_no_account_and_nothing_of_a_read_only_image(fork: Fork, tmp_path: Path) -> None:
     (tmp_path / "flightline").write_text('#!/bin/sh\necho "$USER $DVC_SITE_CACHE_DIR"\n')
     (tmp_path / "flightline").chmod(0o755)
-    assert entered(tmp_path, USER="").stdout == f"retraining {tmp_path}/work/dvc\n"
+    assert entered(tmp_path, USER="").stdout == f"retraining {tmp_path}/kept/dvc\n"
 
 
 def test_secret_lines_of_dvc_are_for_their_owner_alone(fork: Fork, tmp_path: Path) -> None:
     entered(tmp_path, FLIGHTLINE_DVC_LOCAL="[core]\n    remote = work")
-    path = tmp_path / "work/main/.dvc/config.local"
+    path = tmp_path / "kept/main/.dvc/config.local"
     assert (path.read_text(), path.stat().st_mode & 0o777) == ("[core]\n    remote = work\n", 0o600)
 
 
