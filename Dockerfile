@@ -3,7 +3,10 @@
 # checkov:skip=CKV_DOCKER_7:the base is named by digest, which checkov does not see behind BASE_IMAGE
 # The code image: interpreter, locked dependencies and serving/. It holds no model; `flightline image append` adds one.
 # Where the default base can be reached it is used; elsewhere `flightline image base` makes one. See docs/image.md.
-ARG BASE_IMAGE=docker.io/library/python:3.12-slim-bookworm@sha256:782412e85d0f0984994c290652577d4018aff08145c85b262bb63dc0c7522254
+ARG BASE_IMAGE=pinned
+
+# A stage of its own, as Dependabot reads no ARG; unused where BASE_IMAGE names another.
+FROM docker.io/library/python:3.12-slim-bookworm@sha256:782412e85d0f0984994c290652577d4018aff08145c85b262bb63dc0c7522254 AS pinned
 
 # pip runs here and is left here. Debian's Python comes without it.
 FROM ${BASE_IMAGE} AS dependencies

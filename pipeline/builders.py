@@ -23,7 +23,8 @@ SOURCES = (".dockerignore", "Dockerfile", "infra/images/trim.py", "requirements/
 TRAINED = ("train", "gate", "deliver", "monitor")
 RECIPE = Path("infra/images/base.sh")
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
-_ARGUMENT = re.compile(r"^ARG BASE_IMAGE=(\S+@(sha256:[0-9a-f]{64}))$", re.MULTILINE)
+_PINNED = re.compile(r"^FROM (\S+) AS pinned$", re.MULTILINE)
+_BY_DIGEST = re.compile(r"\S+@(sha256:[0-9a-f]{64})")
 
 
 @dataclass(frozen=True)
@@ -98,10 +99,10 @@ def base(root: Path, wanted: str = "") -> Base:
     """The base of a build: "" is the Dockerfile's default, "local" is made here, else a reference by digest."""
     if wanted == LOCAL:
         return make_base(root)
-    text = f"ARG BASE_IMAGE={wanted}" if wanted else (root / "Dockerfile").read_text()
-    if not (found := _ARGUMENT.search(text)):
+    named = wanted or "".join(_PINNED.findall((root / "Dockerfile").read_text()))
+    if not (found := _BY_DIGEST.fullmatch(named)):
         raise ImageError(f"the base image {wanted or 'in Dockerfile'} has no digest; name it as IMAGE@sha256:...")
-    return Base(found[1], found[2])
+    return Base(named, found[1])
 
 
 def secrets(environ: Mapping[str, str]) -> dict[str, Path]:

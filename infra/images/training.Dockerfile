@@ -1,7 +1,10 @@
 # syntax=docker/dockerfile:1
 # The training image: interpreter, git and the locked packages of every verb that retrains. It holds no code of this
 # project: each step brings main's own. Built by `flightline retraining image`.
-ARG BASE_IMAGE=docker.io/library/python:3.12-slim-bookworm@sha256:782412e85d0f0984994c290652577d4018aff08145c85b262bb63dc0c7522254
+ARG BASE_IMAGE=pinned
+
+# A stage of its own, as Dependabot reads no ARG; unused where BASE_IMAGE names another.
+FROM docker.io/library/python:3.12-slim-bookworm@sha256:782412e85d0f0984994c290652577d4018aff08145c85b262bb63dc0c7522254 AS pinned
 
 FROM ${BASE_IMAGE} AS dependencies
 # hadolint ignore=DL3008

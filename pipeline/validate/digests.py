@@ -11,7 +11,7 @@ from pipeline.validate.results import Result, grouped, several
 NAME = "digests"
 DOCKERFILES = (Path("Dockerfile"), Path("infra/images/training.Dockerfile"))
 _BY_DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
-_BASE = re.compile(r"^(?:ARG BASE_IMAGE=|FROM (?=[^$\s]))(?P<image>\S+)", re.MULTILINE)
+_BASE = re.compile(r"^FROM (?P<image>[^$\s]\S*)", re.MULTILINE)
 
 
 def check(root: Path, documents: Sequence[Document]) -> Result:
