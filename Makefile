@@ -58,11 +58,13 @@ image: $(VENV)/.train bundle ## Build the code image and put build/bundle on it;
 
 # What a run costs is told at its end.
 SLOWEST := --durations=25 --durations-min=5
+NIGHTLY := $(if $(FULL),, and not nightly)
 
 # Two files at a time, but for those that measure answer times: they have the machine to themselves.
 .PHONY: test
-test: $(VENV)/.dev $(VENV)-scan ## Prove it all
-	$(if $(TESTS),pytest $(TESTS),pytest $(SLOWEST) -n 2 --dist loadfile -m "not alone" && pytest $(SLOWEST) -m alone)
+test: $(VENV)/.dev $(VENV)-scan ## Prove it all. FULL=1 adds what takes many minutes
+	$(if $(TESTS),pytest $(TESTS),pytest $(SLOWEST) -n 2 --dist loadfile -m "not alone$(NIGHTLY)" && \
+	  pytest $(SLOWEST) -m "alone$(NIGHTLY)")
 
 .PHONY: lint
 lint: $(VENV)/.dev ## Format, lint and type check, as CI does

@@ -25,7 +25,7 @@ from tests.e2e.playing import LATE, Flights
 from tests.forges import REPOSITORY
 from tests.integration.test_retrain_flights import quick, release
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(1800)]
 
 SEPTEMBER, DECEMBER = date(2013, 9, 30), date(2013, 12, 23)
 START_SECONDS = 300.0

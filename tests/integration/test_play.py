@@ -12,7 +12,8 @@ from pipeline.monitoring.play.story import Story
 from tests.checkouts import Checkout, checkout
 from tests.integration.test_forks import FORKS
 
-pytestmark = [pytest.mark.alone, pytest.mark.slow]
+# `make observe-test` plays the same story on the cluster.
+pytestmark = [pytest.mark.alone, pytest.mark.nightly]
 
 TURN, LATE = date(2024, 4, 1), timedelta(days=2)
 WINDOW = timedelta(days=28)
