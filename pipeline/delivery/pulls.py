@@ -109,7 +109,7 @@ def ask(desk: Desk, kind: Kind, outcome: Outcome, gather: Gather | None = None) 
         return outcome.model_copy(update={"outcome": "nothing", "reason": why, "pull_request": newer.url})
     desk.say(f"{key.env}: pull request of {outcome.branch}")
     evidence = replace(gather(key, main) if gather else Evidence(), logged=outcome.evidence or "")
-    asked = bodies.Asked(kind, key.env, _shown_before(desk, key), key.identity, main, outcome.commit)
+    asked = bodies.Asked(kind, key.env, _origin(desk, key), key.identity, main, outcome.commit)
     title, body = _subject(desk.repository, outcome.commit), written(desk, asked, evidence)
     pull = opened(desk, outcome.branch, outcome.commit, title, f"{key.line()}\n{body}")
     tidy(desk, main, (pull, key))
@@ -189,7 +189,7 @@ def _superseded(desk: Desk, key: Key, newest: Key) -> bool:
 
 def _past(desk: Desk, main: str, key: Key) -> str | None:
     found = timeline(desk.repository, main, key.env)
-    before = desk.before(key.env) if key.kind == "promote" else ""
+    before = _origin(desk, key)
     origin = timeline(desk.repository, main, before) if before else None
     overtaken = order.newer(desk.repository, found, key.since) if key.kind == "release" else None
     return past(key, found, origin, overtaken)
@@ -239,7 +239,8 @@ def _newer(desk: Desk, key: Key) -> Pull | None:
     )
 
 
-def _shown_before(desk: Desk, key: Key) -> str:
+def _origin(desk: Desk, key: Key) -> str:
+    """The environment that a promotion comes from, "" for all else."""
     return desk.before(key.env) if key.kind == "promote" else ""
 
 
