@@ -114,7 +114,7 @@ class Reconciling:
         return tuple(answers)
 
     def tidy(self) -> tuple[Answer, ...]:
-        """Close the pull requests and issues that main has moved past."""
+        """Close the pull requests and issues that main has moved past, or stops."""
         return self._tidied(self._repository.fetch())
 
     @property

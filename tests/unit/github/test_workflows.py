@@ -10,6 +10,7 @@ import yaml
 
 from pipeline import paths
 from pipeline.delivery.history import BUNDLE, HELD, MANIFESTS, RELEASE
+from pipeline.delivery.freeze import FREEZE
 from pipeline.tools import TOOLS
 from pipeline.validate import workflows
 from tests.keys import TRIED
@@ -97,6 +98,34 @@ def test_release_commit_starts_no_run_and_an_unhold_does(name: str, file: str, s
 
 
 def test_release_follows_checks_that_passed_or_were_left_out_and_no_others() -> None:
+@pytest.mark.parametrize(
+    ("path", "starts"),
+    [
+        (FREEZE.as_posix(), True),
+        (f"{paths.RELEASES}/staging/{HELD}", True),
+        (f"{paths.RELEASES}/production/{HELD}", True),
+        (f"{paths.RELEASES}/staging/{RELEASE}", False),
+        ("k8s/base/rollout.yaml", False),
+    ],
+)
+def test_freeze_or_hold_on_main_closes_what_it_stops(path: str, *, starts: bool) -> None:
+    """By the run that an empty dispatch is; the poll stays with the schedule."""
+    found = document(WORKFLOWS["reconcile"])
+    pushed = found[True]["push"]
+    assert pushed["branches"] == ["main"]
+    assert any(fnmatch(path, one) and path.count("/") == one.count("/") for one in pushed["paths"]) is starts
+    assert found["jobs"]["reconcile"]["if"] == "github.event_name != 'schedule' || vars.FLIGHTLINE_POLL == 'true'"
+    scripts = {one["run"].partition(" --")[2][:5]: one["if"] for one in steps(WORKFLOWS["reconcile"]) if "if" in one}
+    assert scripts == {"event": "github.event_name != 'schedule'", "poll": "github.event_name == 'schedule'"}
+    assert "github.event_name" in found["concurrency"]["group"], "a schedule that does nothing drops no push that waits"
+
+
+def test_person_says_where_to_promote_to() -> None:
+    (step,) = [one for one in steps(WORKFLOWS["promote"]) if one.get("if") == "inputs.event == ''"]
+    assert '--env="$ENVIRONMENT"' in step["run"]
+    assert step["env"]["ENVIRONMENT"] == "${{ inputs.environment }}"
+
+
     condition = document(WORKFLOWS["deliver"])["jobs"]["release"]["if"]
     assert condition.startswith("!failure() && !cancelled() && ")
     assert "needs.checks.result != 'cancelled'" in condition, "one that ran out of time is no failure"
