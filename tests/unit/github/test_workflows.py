@@ -237,6 +237,14 @@ def test_every_secret_and_variable_is_in_the_list_of_settings() -> None:
 
 
 def test_the_app_is_asked_for_what_the_settings_grant_it() -> None:
+def test_what_the_built_in_token_may_do_is_set_as_the_list_says() -> None:
+    page = (PROJECT / "docs/repository-settings.md").read_text()
+    wanted, opens = SETTINGS["actions"], SETTINGS["actions"]["can_approve_pull_request_reviews"]
+    assert f"default_workflow_permissions={wanted['default_permissions']} " in page
+    assert f"can_approve_pull_request_reviews={str(opens).lower()} " in page
+    assert [name for name in wanted if name.startswith("can_")] == ["can_approve_pull_request_reviews"]
+
+
     (minted,) = [step for step in steps(ACTIONS["token"]) if "create-github-app-token" in step["uses"]]
     asked = {name.removeprefix("permission-").replace("-", "_"): value for name, value in minted["with"].items()}
     assert {name: asked[name] for name in SETTINGS["app"]["permissions"]} == SETTINGS["app"]["permissions"]
