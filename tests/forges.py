@@ -296,11 +296,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _paged(self, asked: Asked, status: int, document: Any) -> tuple[int, Any, dict[str, str]]:
         key = "workflow_runs" if asked.path.endswith("/runs") else None
         entries = document[key] if key and status == 200 else document
-        if not isinstance(entries, list):
+        gitea = self.server.prefix.endswith("/api/v1")
+        if not isinstance(entries, list) or (gitea and asked.path.endswith("/comments")):  # which has no pages there
             return status, document, {}
         size = min(self.server.played.page, int(asked.query.get("limit", 30)))
         start = size * (int(asked.query.get("page", 1)) - 1)
         part = entries[start : start + size]
+        if gitea and asked.path.endswith("/timeline"):
+            return status, [one for one in part if one.get("type") != "code"] or None, {}
         link = {"Link": f'<{self.path}&next>; rel="next"'} if start + size < len(entries) else {}
         return status, ({key: part} if key else part), link
 

@@ -84,6 +84,14 @@ def refusal(repository: Repository, main: str, env: str) -> str | None:
     )
 
 
+def stopped(repository: Repository, main: str, env: str) -> str | None:
+    """The refusal; of a file that cannot be read, what is wrong with it, for that stops all it could."""
+    try:
+        return refusal(repository, main, env)
+    except DeliveryError as error:
+        return str(error)
+
+
 def settled(repository: Repository, main: str, env: str, identity: str) -> Settled | None:
     """The refusal as the end of a plan. Raises DeliveryError."""
     why = refusal(repository, main, env)

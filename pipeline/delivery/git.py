@@ -116,8 +116,10 @@ class Repository:
 
     def tip(self, branch: str) -> str | None:
         """The commit of a branch of the remote."""
-        listed = self.text("ls-remote", REMOTE, f"refs/heads/{branch}")
-        return listed.split()[0] if listed else None
+        wanted = f"refs/heads/{branch}"
+        listed = (line.split() for line in self.text("ls-remote", REMOTE, wanted).splitlines())
+        # Git takes the name for the end of one, too: a branch may be called refs/heads/main.
+        return next((commit for commit, ref in listed if ref == wanted), None)
 
     def bring(self, branch: str) -> None:
         """Fetch a branch's objects. No ref is written: a killed fetch leaves no lock behind."""

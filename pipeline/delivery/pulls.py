@@ -1,4 +1,4 @@
-"""Pull requests of prepared branches: one a branch, opened or brought up to date, closed once main has moved past it.
+"""Pull requests of prepared branches: one a branch, opened or brought up to date, closed once main speaks against it.
 
 Nothing is remembered between runs: main, the branch and the body's first line say all, so that a second run ends what a
 first one began.
@@ -12,7 +12,7 @@ from typing import Literal
 
 from pipeline import reports
 from pipeline.config import Frozen
-from pipeline.delivery import bodies, order
+from pipeline.delivery import bodies, freeze, order
 from pipeline.delivery.bodies import Evidence, released_in
 from pipeline.delivery.git import Checkout, Repository
 from pipeline.delivery.history import RELEASE, Timeline, folder, timeline
@@ -25,6 +25,7 @@ from pipeline.forge import Forge, Pull
 Kind = Literal["release", "promote", "rollback", "hold", "unhold"]
 
 CHECKS = ("pr.yml", "gate.yml")
+_FREEZABLE = ("release", "promote")
 _CLOSED = "<!-- flightline: closed -->"
 _MARKER = re.compile(
     r"<!-- flightline:(?P<kind>release|promote|rollback|hold|unhold) env=(?P<env>\S+) "
@@ -109,7 +110,7 @@ def ask(desk: Desk, kind: Kind, outcome: Outcome, gather: Gather | None = None) 
         return outcome.model_copy(update={"outcome": "nothing", "reason": why, "pull_request": newer.url})
     desk.say(f"{key.env}: pull request of {outcome.branch}")
     evidence = replace(gather(key, main) if gather else Evidence(), logged=outcome.evidence or "")
-    asked = bodies.Asked(kind, key.env, _shown_before(desk, key), key.identity, main, outcome.commit)
+    asked = bodies.Asked(kind, key.env, _origin(desk, key), key.identity, main, outcome.commit)
     title, body = _subject(desk.repository, outcome.commit), written(desk, asked, evidence)
     pull = opened(desk, outcome.branch, outcome.commit, title, f"{key.line()}\n{body}")
     tidy(desk, main, (pull, key))
@@ -164,7 +165,7 @@ def declined(desk: Desk, key: Key, branch: str) -> Pull | None:
 
 
 def tidy(desk: Desk, main: str, newest: tuple[Pull, Key] | None = None) -> tuple[str, ...]:
-    """Close the pull requests that main, or the newest one, has taken the place of; a sentence for each."""
+    """Close those that main, or the newest one, has taken the place of, or that main stops; a sentence for each."""
     from pipeline.report.markdown import with_code
 
     said = []
@@ -189,10 +190,11 @@ def _superseded(desk: Desk, key: Key, newest: Key) -> bool:
 
 def _past(desk: Desk, main: str, key: Key) -> str | None:
     found = timeline(desk.repository, main, key.env)
-    before = desk.before(key.env) if key.kind == "promote" else ""
+    before = _origin(desk, key)
     origin = timeline(desk.repository, main, before) if before else None
     overtaken = order.newer(desk.repository, found, key.since) if key.kind == "release" else None
-    return past(key, found, origin, overtaken)
+    frozen = freeze.stopped(desk.repository, main, key.env) if key.kind in _FREEZABLE else None
+    return past(key, found, origin, overtaken) or frozen
 
 
 def past(key: Key, found: Timeline, origin: Timeline | None, overtaken: str | None) -> str | None:
@@ -221,7 +223,7 @@ def _now(found: Timeline) -> str:
 
 def _close(desk: Desk, pull: Pull, key: Key, why: str) -> str:
     """Say why (in Markdown), then close; the body's first line says that it was not a person."""
-    sentence = f"Closed, for there is nothing left to merge: {why}."
+    sentence = f"Closed, for it is not to be merged: {why}."
     desk.say(f"#{pull.number}: {sentence}")
     desk.forge.comment(pull.number, _CLOSED, f"{_CLOSED}\n{sentence}")
     desk.forge.update_pull(pull.number, body=_MARKER.sub(key.line(closed=True), pull.body, count=1), state="closed")
@@ -239,7 +241,8 @@ def _newer(desk: Desk, key: Key) -> Pull | None:
     )
 
 
-def _shown_before(desk: Desk, key: Key) -> str:
+def _origin(desk: Desk, key: Key) -> str:
+    """The environment that a promotion comes from, "" for all else."""
     return desk.before(key.env) if key.kind == "promote" else ""
 
 

@@ -5,8 +5,9 @@ main releases is acted on, the cluster is asked where it can be, and people merg
 """
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from pipeline import reports
@@ -14,7 +15,7 @@ from pipeline.config import Frozen, Settings
 from pipeline.context import Context
 from pipeline.delivery import bodies, graphs, pulls
 from pipeline.delivery.bodies import Evidence, Picture, Told, released_in
-from pipeline.delivery.cluster import connect
+from pipeline.delivery.cluster import Cluster, connect
 from pipeline.delivery.git import Repository
 from pipeline.delivery.graphs import Span
 from pipeline.delivery.history import folder, timeline
@@ -28,7 +29,7 @@ from pipeline.delivery.rollback import branch_of as rollback_branch
 from pipeline.delivery.rollback import revert_aborted
 from pipeline.delivery.witness import Event, Witness, ask, look
 from pipeline.delivery.words import SHORT
-from pipeline.errors import UnavailableError
+from pipeline.errors import UnavailableError, foreseen
 from pipeline.forge import Pull
 from pipeline.prometheus import Prometheus
 from pipeline.text import said
@@ -79,6 +80,32 @@ class About:
 
 
 @dataclass(frozen=True)
+class Faults:
+    """What went wrong in one environment, kept until the others had their turn."""
+
+    say: Say
+    found: list[tuple[str, Exception]] = field(default_factory=list)
+
+    @contextmanager
+    def kept(self, env: str) -> Iterator[None]:
+        """Go on after a fault that has a sentence, and say it at once: a later one may end the run."""
+        try:
+            yield
+        except foreseen() as error:
+            self.say(f"{env}: {error}")
+            self.found.append((env, error))
+
+    def told(self) -> None:
+        """Raise the one that there was, or UnavailableError, which names them all."""
+        if not self.found:
+            return
+        first = self.found[0][1]
+        if len(self.found) == 1:
+            raise first
+        raise UnavailableError("; ".join(f"{env}: {error}" for env, error in self.found)) from first
+
+
+@dataclass(frozen=True)
 class Reconciling:
     """A checkout, its forge and its environment. Every method raises GitError, ForgeError, DeliveryError."""
 
@@ -101,20 +128,24 @@ class Reconciling:
         return (*self._tidied(main), self._act(heard))
 
     def poll(self) -> tuple[Answer, ...]:
-        """Do what the events would have done, for a cluster that cannot call out. Raises ClusterError, too."""
+        """Do what the events would have done, for a cluster that cannot call out; what aborted goes first.
+
+        One environment's fault keeps no other waiting. Raises ClusterError, too: the fault, or all that there were.
+        """
         cluster, main = connect(), self._repository.fetch()
-        answers = [*self._tidied(main)]
+        answers, faults = [*self._tidied(main)], Faults(self.desk.say)
+        seen: list[tuple[str, str, Witness]] = []
         for env in self._settings.environments:
-            identity = timeline(self._repository, main, env).identity
-            if not identity:
-                continue
-            self.desk.say(f"{env}: asking the cluster about {identity[:SHORT]}")
-            witness = look(cluster, self._settings, env, identity)
-            answers.append(self._polled(env, identity, main, witness))
+            with faults.kept(env):
+                seen += self._seen(cluster, env, main)
+        for env, identity, witness in sorted(seen, key=lambda one: one[2].event != "aborted"):
+            with faults.kept(env):
+                answers.append(self._polled(env, identity, main, witness))
+        faults.told()
         return tuple(answers)
 
     def tidy(self) -> tuple[Answer, ...]:
-        """Close the pull requests and issues that main has moved past."""
+        """Close the pull requests and issues that main has moved past, or stops."""
         return self._tidied(self._repository.fetch())
 
     @property
@@ -136,6 +167,14 @@ class Reconciling:
             self._end_pause(env, witness)
             return f"{env} was said to be {event}, and the cluster says otherwise: {witness.why}"
         return About(env, released, main, event, witness, _reason(hint, witness))
+
+    def _seen(self, cluster: Cluster, env: str, main: str) -> list[tuple[str, str, Witness]]:
+        """What main releases in an environment and the cluster's word on it; nothing where nothing is released."""
+        identity = timeline(self._repository, main, env).identity
+        if not identity:
+            return []
+        self.desk.say(f"{env}: asking the cluster about {identity[:SHORT]}")
+        return [(env, identity, look(cluster, self._settings, env, identity))]
 
     def _polled(self, env: str, identity: str, main: str, witness: Witness) -> Answer:
         if witness.event is None:

@@ -1,10 +1,11 @@
 """Requests to a forge: tried again while it is busy or silent, never made twice, waiting bounded in total."""
 
+import itertools
 import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -28,10 +29,10 @@ Made = Callable[[], Any]
 
 @dataclass(frozen=True)
 class Answer:
-    """What was answered; `more` when there is another page."""
+    """What was answered; `more` says whether there is another page, None where the forge does not say."""
 
     document: Any
-    more: bool = False
+    more: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -91,15 +92,28 @@ class Client:
 
     def pages(self, path: str, key: str = "", **params: Any) -> Iterator[Any]:
         """Every entry of a list, page by page as asked for; `key` where the list is a field. Raises ForgeError."""
+        return self._paged(Call("GET", path, params=params), key, PAGE)
+
+    def thinned(self, path: str) -> Iterator[Any]:
+        """Every entry of a list whose pages lack what is not shown, so that none need be full. Raises ForgeError."""
+        return self._paged(Call("GET", path), "", 1)
+
+    def _paged(self, call: Call, key: str, full: int) -> Iterator[Any]:
+        """Where no Link header says more, another page is behind one with `full` entries.
+
+        A page that comes twice is of a forge that gave the whole list at once.
+        """
         sizes = {"per_page": PAGE, "limit": PAGE}  # GitHub's word and Gitea's
-        page = 1
-        while True:
-            answer = self._persist(Call("GET", path, params={**params, **sizes, "page": page}))
+        last: list[Any] = []
+        for page in itertools.count(1):
+            answer = self._persist(replace(call, params={**call.params, **sizes, "page": page}))
             entries = (answer.document.get(key) if key else answer.document) or []
-            yield from entries
-            if not answer.more or not entries:
+            if entries == last:
                 return
-            page += 1
+            yield from entries
+            if not (len(entries) >= full if answer.more is None else answer.more):
+                return
+            last = entries
 
     def put(self, method: str, path: str, body: Any) -> Any:
         """A request that may be sent twice without harm. Raises ForgeError."""
@@ -202,7 +216,7 @@ def _checked(call: Call, answer: requests.Response | requests.RequestException) 
         raise ForgeError(f"{call.method} {call.path}: {type(answer).__name__}: {plain(answer)[:200]}")
     if not answer.ok:
         raise refused(call.method, call.path, answer.status_code, _said(answer))
-    return Answer(_document(answer), "next" in answer.links)
+    return Answer(_document(answer), "next" in answer.links if "Link" in answer.headers else None)
 
 
 def _document(answer: requests.Response) -> Any:

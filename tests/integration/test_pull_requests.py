@@ -11,6 +11,7 @@ import pytest
 from pipeline import reports, signature
 from pipeline.cli_delivery import delivery
 from pipeline.delivery import pulls
+from pipeline.delivery.freeze import FREEZE
 from pipeline.delivery.hold import hold, unhold
 from pipeline.delivery.pulls import Key
 from pipeline.delivery.reconcile import promotion_evidence
@@ -217,6 +218,78 @@ def test_repeated_run_closes_what_a_merge_elsewhere_made_pointless(office: Offic
     (said,) = office.reconciling.tidy()
     assert (office.pulls(), said.outcome) == ([], "closed")
     assert "is held in production already" in said.reason
+
+
+@pytest.mark.parametrize("env", ["staging", "production"])
+def test_hold_in_either_environment_closes_the_promotion(office: Office, env: str) -> None:
+    office.promote()
+    hold(office.fork.context, env, office.identity()[:12], "drifts", PUSH, say)
+    (said,) = office.reconciling.tidy()
+    assert (office.pulls(), said.outcome) == ([], "closed")
+    assert re.search(rf"is held in {env} \(held since \S+: drifts\)", said.reason)
+
+
+# Closed while main is frozen
+
+
+def frozen(office: Office, text: str) -> None:
+    """Main with this freeze."""
+    office.fork.pull()
+    office.fork.commit("freeze", {FREEZE.as_posix(): text})
+
+
+def every_kind(office: Office) -> None:
+    """A release to staging, a promotion, a rollback and a hold, as open pull requests."""
+    made, newest = office.fork, office.identity()
+    office.promote()
+    back = rollback(made.context, "staging", [*made.timeline().releases()][-1][0], "slow", BRANCH, say)
+    pulls.ask(office.desk, "rollback", back)
+    pulls.ask(office.desk, "hold", hold(made.context, "staging", newest[:12], "drifts", BRANCH, say))
+    made.train(4.0)
+    pulls.ask(office.desk, "release", made.release(BRANCH))
+
+
+def kinds(office: Office) -> list[str]:
+    """Of the open pull requests."""
+    found = (Key.read(one["body"]) for one in office.pulls())
+    return sorted(one.kind for one in found if one)
+
+
+@pytest.mark.parametrize(
+    ("text", "stay"),
+    [
+        ("- reason: the fair\n", ["hold", "rollback"]),
+        ("- {reason: the fair, environments: [production]}\n", ["hold", "release", "rollback"]),
+        ("- {reason: the fair, environments: [staging]}\n", ["hold", "promote", "rollback"]),
+        ("- {reason: the fair, until: 2020-01-01}\n", ["hold", "promote", "release", "rollback"]),
+    ],
+)
+def test_freeze_closes_what_it_stops_and_nothing_else(office: Office, text: str, stay: list[str]) -> None:
+    every_kind(office)
+    frozen(office, text)
+    closed = office.reconciling.tidy()
+    assert kinds(office) == stay
+    assert all("is frozen: the fair" in one.reason for one in closed)
+
+
+def test_freeze_that_cannot_be_read_closes_what_it_could_stop_and_says_what_is_wrong(office: Office) -> None:
+    every_kind(office)
+    frozen(office, "- {}\n")
+    assert all("0.reason: Field required" in one.reason for one in office.reconciling.tidy())
+    assert kinds(office) == ["hold", "rollback"]
+
+
+def test_promotion_that_a_freeze_closed_is_opened_again_after_it(office: Office) -> None:
+    office.promote()
+    frozen(office, "- reason: the fair\n")
+    office.reconciling.tidy()
+    ((said,),) = office.played.comments.values()
+    assert "not to be merged: production is frozen: the fair" in said["body"]
+    frozen(office, "")
+    assert office.reconciling.tidy() == ()
+    assert office.pulls() == [], "a thaw opens nothing by itself"
+    assert office.event("completed", office.identity())[0].outcome == "pull request"
+    assert office.only()["number"] == 2
 
 
 # What it says

@@ -1,6 +1,7 @@
 """What the cluster's events lead to, on real git, a forge behind HTTP and a cluster's API as it was recorded."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,13 @@ from typing import Any
 import pytest
 
 from pipeline import reports
+from pipeline.config import Settings
 from pipeline.delivery import reconcile
-from pipeline.delivery.cluster import ClusterError
+from pipeline.delivery.cluster import Cluster, ClusterError
 from pipeline.delivery.hold import hold, unhold
 from pipeline.delivery.rollback import rollback
 from pipeline.delivery.witness import Witness
+from pipeline.errors import UnavailableError
 from tests import desks
 from tests.deliveries import PUSH, Fork, say
 from tests.desks import Office, checks, cluster
@@ -303,11 +306,59 @@ def test_poll_does_what_the_events_would_have_done(office: Office, tmp_path: Pat
     with cluster(office, {"staging": "healthy", "production": "aborted-distance"}, tmp_path):
         found = office.reconciling.poll()
     assert [(one.outcome, one.environment) for one in found[-2:]] == [
-        ("pull request", "production"),
         ("refused", "production"),
+        ("pull request", "production"),
     ]
-    assert "no earlier release" in found[-1].reason
+    assert "no earlier release" in found[-2].reason
     assert office.only()["head"]["ref"].startswith("promote/")
+
+
+def promoted_twice(office: Office) -> None:
+    """Production has a release to go back to, and staging one more to promote."""
+    for bias in (4.0, 5.0):
+        office.fork.promoted()
+        office.fork.released(bias)
+
+
+def test_promotion_that_cannot_be_made_keeps_no_abort_waiting(office: Office, tmp_path: Path) -> None:
+    """The bundle to promote is nowhere: this checkout has none, and the trusted remote is away."""
+    promoted_twice(office)
+    shutil.rmtree(office.fork.root / "build/bundle")
+    (office.fork.remote.parent / "trusted").rename(tmp_path / "away")
+    scenes = {"staging": "healthy", "production": "aborted-distance"}
+    with cluster(office, scenes, tmp_path), pytest.raises(UnavailableError, match="trusted"):
+        office.reconciling.poll()
+    assert office.only()["head"]["ref"] == f"rollback/production/{office.identity('production')[:12]}"
+    assert any(one.startswith("staging: ") and "trusted" in one for one in office.told)
+
+
+def test_environment_that_cannot_be_looked_at_keeps_no_other_waiting(
+    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promoted_twice(office)
+    looked = reconcile.look
+
+    def failing(cluster: Cluster, settings: Settings, env: str, identity: str) -> Witness:
+        if env == "staging":
+            raise ClusterError("staging's namespace is forbidden")
+        return looked(cluster, settings, env, identity)
+
+    monkeypatch.setattr(reconcile, "look", failing)
+    with cluster(office, {"production": "aborted-distance"}, tmp_path), pytest.raises(ClusterError, match="forbidden"):
+        office.reconciling.poll()
+    assert office.only()["head"]["ref"].startswith("rollback/production/")
+
+
+def test_poll_names_every_fault(office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    office.fork.promoted()
+
+    def failing(_: Cluster, __: Settings, env: str, ___: str) -> Witness:
+        raise ClusterError(f"no word on {env}")
+
+    monkeypatch.setattr(reconcile, "look", failing)
+    both = "staging: no word on staging; production: no word on production"
+    with cluster(office, {}, tmp_path), pytest.raises(UnavailableError, match=both):
+        office.reconciling.poll()
 
 
 def test_poll_again_writes_nothing(office: Office, tmp_path: Path) -> None:

@@ -70,6 +70,32 @@ def test_a_runbook_says_what_to_look_at_and_commands_that_there_are(path: Path) 
             assert unknown_of(words[1:]) == set()
 
 
+def verbs(command: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Every verb below a command, by its full name."""
+    if not hasattr(command, "commands"):
+        yield name, command
+        return
+    for word, below in command.commands.items():
+        yield from verbs(below, f"{name} {word}".strip())
+
+
+VERBS = dict(verbs(typer.main.get_command(cli.app)))
+COMMANDS = (ROOT / "docs/cli.md").read_text()
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_is_in_the_list_of_them(verb: str) -> None:
+    assert re.search(rf"`{verb}[` ]", COMMANDS)
+
+
+def test_every_verb_that_prints_json_is_said_to() -> None:
+    """By its own name or its group's."""
+    said = set(re.findall(r"`([a-z -]+)`", COMMANDS.partition("`--json` prints")[2].partition("\n\n")[0]))
+    printing = {name for name, one in VERBS.items() if any("--json" in option.opts for option in one.params)}
+    assert {name for name in printing if not {name, name.partition(" ")[0]} & said} == set()
+    assert {one for one in said if not any(name == one or name.startswith(f"{one} ") for name in printing)} == set()
+
+
 def unknown_of(words: list[str]) -> set[str]:
     """Options that a verb does not have. Raises KeyError for a verb that there is not."""
     command: Any = typer.main.get_command(cli.app)

@@ -1,6 +1,7 @@
 """What every workflow here promises, read from the files that a forge runs."""
 
 import re
+import subprocess
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 import yaml
 
 from pipeline import paths
+from pipeline.delivery.freeze import FREEZE
 from pipeline.delivery.history import BUNDLE, HELD, MANIFESTS, RELEASE
 from pipeline.tools import TOOLS
 from pipeline.validate import workflows
@@ -94,6 +96,34 @@ def test_release_commit_starts_no_run_and_an_unhold_does(name: str, file: str, s
     assert fnmatch(f"{paths.RELEASES}/staging/{file}", pattern) is not starts
     assert not fnmatch("k8s/base/rollout.yaml", pattern)
     assert pattern.count("/") == f"{paths.RELEASES}/staging/{file}".count("/"), "a forge's * does not cross a /"
+
+
+@pytest.mark.parametrize(
+    ("path", "starts"),
+    [
+        (FREEZE.as_posix(), True),
+        (f"{paths.RELEASES}/staging/{HELD}", True),
+        (f"{paths.RELEASES}/production/{HELD}", True),
+        (f"{paths.RELEASES}/staging/{RELEASE}", False),
+        ("k8s/base/rollout.yaml", False),
+    ],
+)
+def test_freeze_or_hold_on_main_closes_what_it_stops(path: str, *, starts: bool) -> None:
+    """By the run that an empty dispatch is; the poll stays with the schedule."""
+    found = document(WORKFLOWS["reconcile"])
+    pushed = found[True]["push"]
+    assert pushed["branches"] == ["main"]
+    assert any(fnmatch(path, one) and path.count("/") == one.count("/") for one in pushed["paths"]) is starts
+    assert found["jobs"]["reconcile"]["if"] == "github.event_name != 'schedule' || vars.FLIGHTLINE_POLL == 'true'"
+    scripts = {one["run"].partition(" --")[2][:5]: one["if"] for one in steps(WORKFLOWS["reconcile"]) if "if" in one}
+    assert scripts == {"event": "github.event_name != 'schedule'", "poll": "github.event_name == 'schedule'"}
+    assert "github.event_name" in found["concurrency"]["group"], "a schedule that does nothing drops no push that waits"
+
+
+def test_person_says_where_to_promote_to() -> None:
+    (step,) = [one for one in steps(WORKFLOWS["promote"]) if one.get("if") == "inputs.event == ''"]
+    assert '--env="$ENVIRONMENT"' in step["run"]
+    assert step["env"]["ENVIRONMENT"] == "${{ inputs.environment }}"
 
 
 def test_release_follows_checks_that_passed_or_were_left_out_and_no_others() -> None:
@@ -207,6 +237,14 @@ def test_every_secret_and_variable_is_in_the_list_of_settings() -> None:
     assert set(re.findall(r"vars\.(\w+)", text)) == set(SETTINGS["variables"])
 
 
+def test_what_the_built_in_token_may_do_is_set_as_the_list_says() -> None:
+    page = (PROJECT / "docs/repository-settings.md").read_text()
+    wanted, opens = SETTINGS["actions"], SETTINGS["actions"]["can_approve_pull_request_reviews"]
+    assert f"default_workflow_permissions={wanted['default_permissions']} " in page
+    assert f"can_approve_pull_request_reviews={str(opens).lower()} " in page
+    assert [name for name in wanted if name.startswith("can_")] == ["can_approve_pull_request_reviews"]
+
+
 def test_the_app_is_asked_for_what_the_settings_grant_it() -> None:
     (minted,) = [step for step in steps(ACTIONS["token"]) if "create-github-app-token" in step["uses"]]
     asked = {name.removeprefix("permission-").replace("-", "_"): value for name, value in minted["with"].items()}
@@ -241,6 +279,36 @@ def test_an_action_is_pinned_to_one_commit_everywhere() -> None:
     assert {name for name, _ in pins} == workflows.ACTIONS
 
 
-def test_dependabot_watches_everything_that_is_pinned() -> None:
+def folders(*patterns: str) -> set[str]:
+    """Those of the repository's files that are called so, as Dependabot writes a folder."""
+    words = ["git", "ls-files", "-z", "--", *(f":(glob)**/{one}" for one in patterns)]
+    listed = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    return {f"/{one.rpartition('/')[0]}" for one in listed.split("\0") if one}
+
+
+PINNED = {
+    "github-actions": {"/"} | folders(".github/**/action.yml"),  # the root is the workflows'
+    "pip": folders("requirements/*.in"),
+    "docker": folders("Dockerfile", "*.Dockerfile"),
+    "gomod": folders("go.mod"),
+}
+
+
+@pytest.mark.parametrize("ecosystem", PINNED)
+def test_dependabot_watches_every_folder_where_something_is_pinned(ecosystem: str) -> None:
     updates = yaml.safe_load((FOLDER / "dependabot.yml").read_text())["updates"]
-    assert {one["package-ecosystem"] for one in updates} == {"github-actions", "pip", "docker", "gomod"}
+    watched = [each for one in updates if one["package-ecosystem"] == ecosystem for each in watched_by(one)]
+    missed = {one for one in PINNED[ecosystem] if not any(below(one, each) for each in watched)}
+    assert missed == set()
+    assert {one["package-ecosystem"] for one in updates} == set(PINNED)
+
+
+def watched_by(update: dict[str, Any]) -> list[str]:
+    """The folders of an entry."""
+    found: list[str] = update.get("directories") or [update["directory"]]
+    return found
+
+
+def below(folder: str, pattern: str) -> bool:
+    """Whether a pattern names a folder; its * does not cross a /."""
+    return fnmatch(folder, pattern) and folder.count("/") == pattern.count("/")

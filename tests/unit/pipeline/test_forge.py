@@ -128,6 +128,40 @@ def test_every_page_is_read(forge: Forge, played: Played) -> None:
     assert [one.query["page"] for one in played.said("GET", "/pulls")] == ["1", "2", "3"]
 
 
+COMMENT, CODE, RETARGETED = "comment", "code", "change_target_branch"
+
+
+@pytest.mark.parametrize(
+    ("types", "moved"),
+    [
+        ([COMMENT, RETARGETED], True),
+        ([*[COMMENT] * 50, RETARGETED], True),
+        ([*[COMMENT] * 120, RETARGETED], True),
+        ([CODE, *[COMMENT] * 49, RETARGETED], True),
+        ([COMMENT] * 100, False),
+        ([], False),
+    ],
+)
+def test_timeline_of_gitea_is_read_to_its_end(forge: Forge, played: Played, types: list[str], moved: bool) -> None:
+    """No Link header says that there is more, and a page lacks the comments on code that it was filled with."""
+    played.timelines[7] = [{"id": at, "type": one} for at, one in enumerate(types)]
+    assert forge.moved(7) is moved
+
+
+def test_timeline_of_github_is_read_to_its_end() -> None:
+    with forges.played("/api/v3") as (forge, played, _):
+        played.page = 2
+        played.timelines[7] = [{"event": one} for one in ("committed", "labeled", "commented", "base_ref_changed")]
+        assert forge.moved(7)
+
+
+def test_full_page_without_a_word_of_another_is_followed_by_one_more_look(forge: Forge, played: Played) -> None:
+    for number in range(50):
+        played.add_pull(f"topic-{number}")
+    assert len(forge.pulls()) == 50
+    assert [one.query["page"] for one in played.asked] == ["1", "2"]
+
+
 def test_pull_request_is_found_by_its_head_in_a_fork_too(forge: Forge, played: Played) -> None:
     played.page = 1
     played.add_pull("topic", sha="d" * 40, repository="stranger/model")
@@ -200,12 +234,21 @@ def test_comment_of_somebody_else_with_our_marker_is_left_alone(forge: Forge, pl
     assert len(played.comments[3]) == 3
 
 
-def test_comment_of_ours_is_found_on_a_later_page(forge: Forge, played: Played) -> None:
-    played.page = 2
-    for number in range(4):
-        played.add_comment(3, f"talk {number}", author="people")
-    played.add_comment(3, f"{MARKER}\nold")
-    assert forge.comment(3, MARKER, "new").id == 5
+def test_comment_of_ours_is_found_on_a_later_page() -> None:
+    with forges.played("/api/v3") as (forge, played, _):
+        played.page = 2
+        for number in range(4):
+            played.add_comment(3, f"talk {number}", author="people")
+        played.add_comment(3, f"{MARKER}\nold")
+        assert forge.comment(3, MARKER, "new").id == 5
+
+
+def test_list_that_knows_no_pages_is_read_once(forge: Forge, played: Played) -> None:
+    """Gitea gives all comments, whatever page is asked for: the second answer is the first one again."""
+    for number in range(60):
+        played.add_comment(3, f"talk {number}")
+    assert [one.id for one in forge.comments(3)] == [*range(1, 61)]
+    assert len(played.asked) == 2
 
 
 @pytest.mark.parametrize("lost", LOST, ids=["answered 502", "timed out"])

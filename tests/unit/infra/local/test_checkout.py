@@ -139,3 +139,10 @@ def test_token_that_is_left_is_what_git_sends(forge: Forge) -> None:
 def test_checkout_goes_into_the_folder_that_is_asked_for(forge: Forge) -> None:
     forge.checkout(FOLDER="here")
     assert git(forge.root / "workspace/here", "rev-parse", "HEAD") == forge.commits["third"]
+
+
+def test_branch_whose_name_ends_like_the_ref_of_a_commit_changes_nothing(forge: Forge) -> None:
+    commit = forge.commits["second"]
+    git(forge.root / REPOSITORY, "branch", f"a/refs/heads/{commit}", "topic/one")
+    assert forge.checkout(REF=commit).returncode == 0
+    assert forge.git("rev-parse", "HEAD") == commit

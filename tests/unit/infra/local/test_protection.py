@@ -1,3 +1,4 @@
+import json
 import re
 from pathlib import Path
 
@@ -65,6 +66,14 @@ def test_merge_waits_for_checks_and_reviews_whoever_merges() -> None:
     assert rules["block_on_official_review_requests"]
     assert rules["block_admin_merge_override"]
     assert not rules["enable_force_push"]
+
+
+def test_every_rule_that_is_sent_is_in_the_docs_with_the_checks_in_gitea_s_words() -> None:
+    page = (PROJECT / "docs/repository-settings.md").read_text().partition("## The same in Gitea")[2]
+    sent = protection.rules(WANTED, "bypass")
+    said = set(re.findall(r"`(\w+)[`:]", page))
+    assert {*sent, *protection.merging(WANTED)} - said == set()
+    assert json.dumps(sent["status_check_contexts"]) in page
 
 
 def test_dispatched_runs_leave_no_status_so_none_is_waited_for() -> None:

@@ -260,6 +260,20 @@ def test_settled_plan_writes_nothing(fork: Fork, repository: Repository) -> None
     assert fork.git("ls-remote", "origin") == before
 
 
+@pytest.mark.parametrize("branch", ["reports", "main"])
+def test_branch_whose_name_ends_like_another_s_ref_is_not_that_one(
+    fork: Fork, repository: Repository, branch: str
+) -> None:
+    """Git lists every ref that ends so, and this one first: whoever may push a branch could name it."""
+    main = repository.fetch()
+    fork.git("checkout", "-q", "-b", "work")
+    fork.git("commit", "-q", "--allow-empty", "-m", "planted")
+    fork.git("push", "-q", "origin", f"HEAD:refs/heads/a/refs/heads/{branch}", f"HEAD:refs/heads/refs/heads/{branch}")
+    assert len(fork.git("ls-remote", "origin", f"refs/heads/{branch}").splitlines()) > 1
+    assert repository.tip(branch) == (main if branch == "main" else None)
+    assert repository.tip(f"refs/heads/{branch}") == fork.git("rev-parse", "HEAD")
+
+
 def test_remote_without_main_is_named(fork: Fork) -> None:
     with pytest.raises(GitError, match="trunk"):
         Repository(fork.root, "trunk", "flightline").fetch()

@@ -29,6 +29,9 @@ else
   depth=("--depth=$DEPTH")
 fi
 
+# Git also lists what only ends so: a branch may be called a/refs/heads/main.
+is_branch() { git ls-remote -q origin "$1" | cut -f2 | grep -xF "$1" >/dev/null; }
+
 branch=
 if [ -z "$REF" ] && [ "$REPOSITORY" = "$GITHUB_REPOSITORY" ]; then
   if [ "$GITHUB_EVENT_NAME" = pull_request ]; then
@@ -38,7 +41,7 @@ if [ -z "$REF" ] && [ "$REPOSITORY" = "$GITHUB_REPOSITORY" ]; then
     git fetch -q --no-tags "${depth[@]}" origin "$GITHUB_SHA"
     case "$GITHUB_REF" in refs/heads/*) branch="${GITHUB_REF#refs/heads/}" ;; esac
   fi
-elif [ -z "$REF" ] || git ls-remote -q --exit-code origin "refs/heads/${REF#refs/heads/}" >/dev/null; then
+elif [ -z "$REF" ] || is_branch "refs/heads/${REF#refs/heads/}"; then
   branch="${REF#refs/heads/}"
   [ -n "$branch" ] || branch=$(git ls-remote -q --symref origin HEAD | sed -n 's|^ref: refs/heads/\(.*\)\tHEAD$|\1|p')
   git fetch -q --no-tags "${depth[@]}" origin "refs/heads/$branch"
