@@ -38,8 +38,8 @@ def main(
     bundle: Annotated[Path, typer.Option(help="the bundle to serve")] = Path("build/bundle"),
     peers: Annotated[Path, typer.Option(help="the peers' Python")] = serving.PYTHON,
     mlserver: Annotated[Path, typer.Option(help="MLServer's Python")] = serving.MLSERVER,
-    rounds: Annotated[int, typer.Option(help="rounds of every server in turn", min=3)] = 7,
-    seconds: Annotated[int, typer.Option(help="seconds of load per server and round", min=1)] = 3,
+    rounds: Annotated[int, typer.Option(help="rounds of every server in turn", min=3)] = 21,
+    seconds: Annotated[int, typer.Option(help="seconds of load per server and round", min=1)] = 1,
     rows: Annotated[int, typer.Option(help="rows that are labelled and joined", min=1)] = labels.ROWS,
 ) -> None:
     """Measure the figures of docs/benchmarks.md on this machine."""
