@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["change", "retrain"]
 GATES: tuple[GateName, ...] = get_args(GateName)
+UNFINISHED = "gate"  # the one check of a gate that could not finish
 Progress = Callable[[str], None]
 
 
@@ -89,7 +90,7 @@ def without_fault(name: GateName, decide: Callable[[], GateResult]) -> GateResul
     except Exception as error:
         if os.environ.get("FLIGHTLINE_DEBUG"):
             raise
-        return _inconclusive(name, "gate", f"the gate could not finish: {type(error).__name__}: {error}")
+        return _inconclusive(name, UNFINISHED, f"the gate could not finish: {type(error).__name__}: {error}")
 
 
 def _data(evidence: "Evidence", gates: Gates) -> GateResult:

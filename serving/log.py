@@ -21,14 +21,21 @@ class PredictionLog:
     """Appends lines from the event loop and writes them to a file descriptor. Closed once, at the end."""
 
     def __init__(self, descriptor: int) -> None:
-        self.lines = self.dropped = 0
+        self.lines = 0
         self._descriptor = descriptor
         self._waiting: list[bytes] = []
         self._size = 0
-        self._handed = self._taken = 0  # bytes; each is changed by one thread only
+        # Each is changed by one thread only: bytes, and lines that the loop and the writer dropped.
+        self._handed = self._taken = 0
+        self._refused = self._lost = 0
         self._queue: SimpleQueue[list[bytes] | None] = SimpleQueue()
         self._thread = Thread(target=self._write_all, name="prediction-log", daemon=True)
         self._thread.start()
+
+    @property
+    def dropped(self) -> int:
+        """Lines that nobody will read."""
+        return self._refused + self._lost
 
     def append(self, lines: bytes, count: int) -> None:
         """Take so many whole lines, or nothing; call from the event loop."""
@@ -46,7 +53,7 @@ class PredictionLog:
         """Hand what waits to the writer, or drop it where the writer is too far behind."""
         chunks, size, self._waiting, self._size = self._waiting, self._size, [], 0
         if self._handed - self._taken > MOST_PENDING:
-            self.dropped += sum(lines.count(b"\n") for lines in chunks)
+            self._refused += sum(lines.count(b"\n") for lines in chunks)
         elif chunks:
             self._handed += size
             self._queue.put(chunks)
@@ -70,5 +77,5 @@ class PredictionLog:
             while written < size:
                 written += os.write(self._descriptor, b"".join(chunks)[written:])
         except OSError:
-            self.dropped += b"".join(chunks).count(b"\n", written)
+            self._lost += b"".join(chunks).count(b"\n", written)
         self._taken += size

@@ -5,7 +5,8 @@ the figure that Prometheus will give. The traffic is each environment's own: the
 those held out where none are kept; the replay for the others, which have no users.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,16 @@ _BLOCK_ROWS = 100
 
 Columns = Mapping[str, Sequence[Any]]
 Blocks = NDArray[Any] | None
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Request columns, the block of each row, and which rows they are, for people."""
+
+    columns: Columns
+    blocks: Blocks
+    which: str
 
 
 class Canary(Frozen):
@@ -62,8 +73,10 @@ def read_canary(root: Path) -> Canary:
     return validated(Canary, document.get("data") if isinstance(document, dict) else document, path)
 
 
-def expect(context: Context, env: str, candidate: Path, released: Path | None) -> Expects:
+def expect(context: Context, env: str, candidate: Path, released: Path | None, say: Say = lambda _: None) -> Expects:
     """What analysis in `env` shall hold this candidate to, against what is released there. Raises BundleError.
+
+    `say` is told over which rows.
 
     Where the released bundle means something else by its score or cannot read the traffic, no distance says anything,
     and any is allowed.
@@ -73,10 +86,11 @@ def expect(context: Context, env: str, candidate: Path, released: Path | None) -
     new, old = bundle.load(candidate), bundle.load(released)
     if not comparable(new, old):
         return Expects(released=old.version, ks=ANYTHING, max_ks=ANYTHING, rows=0)
-    columns, blocks = traffic(context, env, new)
-    output, scores = new.signature.output, (_scores(new, columns), _scores(old, columns))
+    found = traffic(context, env, new)
+    output, scores = new.signature.output, (_scores(new, found.columns), _scores(old, found.columns))
+    say(f"{env}: what the canary is held to is measured over {len(scores[0]):,} {found.which}")
     distance = bucket_distance(output, *scores)
-    furthest = max([distance, *block_distances(output, *scores, blocks)])
+    furthest = max([distance, *block_distances(output, *scores, found.blocks)])
     most = min(ANYTHING, round(furthest + read_canary(context.root).ks_tolerance, _DECIMALS))
     return Expects(released=old.version, ks=round(distance, _DECIMALS), max_ks=most, rows=len(scores[0]))
 
@@ -122,20 +136,23 @@ def _cumulative(scores: "Floats", bounds: Sequence[float]) -> "Floats":
     return np.searchsorted(np.sort(scores), np.asarray(bounds), side="right") / len(scores)
 
 
-def traffic(context: Context, env: str, candidate: Bundle) -> tuple[Columns, Blocks]:
-    """Request columns as `env` will see them, with their blocks.
+def traffic(context: Context, env: str, candidate: Bundle) -> Traffic:
+    """Request columns as `env` will see them.
 
     For production the newest rows that were logged, else those held out; for the others what the replay sends. Raises
     UnavailableError where no rows can be had: the replay's scores are much less apart, and would abort a good canary.
     """
-    if env == PRODUCTION and (logged := _logged(context, candidate)) is not None:
+    if env != PRODUCTION:
+        return Traffic(replayed(candidate), None, "rows of the replay")
+    if (logged := _logged(context, candidate)) is not None:
         return logged
-    if env == PRODUCTION and any((context.root / one).is_file() for one in (paths.ROWS, LOCK)):
+    unlogged = f"as no store here has {REPLAYED:,} logged rows with all its columns"
+    if any((context.root / one).is_file() for one in (paths.ROWS, LOCK)):
         held_out = _held_out(context)
         if len(held_out) and is_of_model(context, candidate):
             columns = columns_of(held_out, candidate.signature.names)
-            return columns, held_out[context.model.schema.block].to_numpy()
-    return replayed(candidate), None
+            return Traffic(columns, held_out[context.model.schema.block].to_numpy(), f"held-out rows, {unlogged}")
+    return Traffic(replayed(candidate), None, f"rows of the replay, {unlogged}, nor are held-out rows of it here")
 
 
 def _held_out(context: Context) -> pd.DataFrame:
@@ -149,7 +166,7 @@ def is_of_model(context: Context, candidate: Bundle) -> bool:
     return _same_meaning(candidate.signature, signature.of_model(context.model.card, context.model.schema))
 
 
-def _logged(context: Context, candidate: Bundle) -> tuple[Columns, Blocks] | None:
+def _logged(context: Context, candidate: Bundle) -> Traffic | None:
     """The newest logged rows, where the store has enough of them, with all that the candidate takes."""
     from pipeline.monitoring.recent import newest
 
@@ -158,7 +175,8 @@ def _logged(context: Context, candidate: Bundle) -> tuple[Columns, Blocks] | Non
     frame = newest(context, candidate.signature.names)
     if frame is None or len(frame) < REPLAYED:
         return None
-    return columns_of(frame, candidate.signature.names), frame["day"].astype(str).to_numpy()
+    days = frame["day"].astype(str).to_numpy()
+    return Traffic(columns_of(frame, candidate.signature.names), days, f"logged rows, {days.min()} to {days.max()}")
 
 
 def replayed(candidate: Bundle) -> Columns:

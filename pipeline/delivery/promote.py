@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pipeline import paths, production
@@ -38,7 +39,8 @@ def promote(
     if how.push:
         raise DeliveryError("promote takes no --push: production changes by a pull request that people merge")
     before, target = between(context, env)
-    promoting = Promoting(context, Repository.of(context), before, target, expect or measured, say, doubt)
+    measure = expect or partial(measured, say=say)
+    promoting = Promoting(context, Repository.of(context), before, target, measure, say, doubt)
     return deliver(promoting.repository, target, promoting.plan, how, say)
 
 

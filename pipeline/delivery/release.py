@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pipeline import production
@@ -40,16 +41,16 @@ def release(context: Context, wanted: Wanted, how: How, say: Say, expect: Expect
         say(f"{env}: checking bundle, verdict and image")
         found = candidates.gather(context, repository, source, tree, wanted.image)
         check_signed(Here(tree), found.image, source, say)
-        expects = Expectations(context, found.bundle, expect or measured)
+        expects = Expectations(context, found.bundle, expect or partial(measured, say=say))
         planned = Releasing(repository, env, found, tree, expects)
         return deliver(repository, env, planned.plan, how, say)
 
 
-def measured(context: Context, env: str, candidate: Path, released: Path | None) -> Expects:
+def measured(context: Context, env: str, candidate: Path, released: Path | None, say: Say = lambda _: None) -> Expects:
     """The distance between what is released and the candidate, as the analysis will see it."""
     from pipeline.delivery.expectations import expect
 
-    return expect(context, env, candidate, released)
+    return expect(context, env, candidate, released, say)
 
 
 def first_environment(context: Context, env: str) -> str:

@@ -1,7 +1,7 @@
 """The observation: what one look at the logged rows found. A versioned, typed document, build/observation.json.
 
 Report, metrics and the retrain decision are made from it and compute nothing again. Only `decay.alarm` may start a
-retraining; `feed.alarm` forbids it.
+retraining; `feed.alarm` and a window with a broken day in it forbid it.
 """
 
 from collections.abc import Iterator
@@ -71,10 +71,18 @@ class Glance(Frozen):
     alarm: bool
 
 
+class BrokenDay(Frozen):
+    """A day, in UTC, of whose rows some cannot be right, and what is wrong with them."""
+
+    day: date
+    fault: str
+
+
 class Observation(Frozen):
     """`version` is production's bundle; `window` the newest full, labelled window after its own data ended.
 
     `new_labels` counts the labelled rows since then. `labels` is what the store says of all labels it was given.
+    `broken` are all days with a fault of those that were read, oldest first: `feed` is about the newest week alone.
     `history` has one glance for each day that a window could have ended on.
     """
 
@@ -86,6 +94,7 @@ class Observation(Frozen):
     data_end: date | None = None
     window: Period | None
     feed: Section
+    broken: tuple[BrokenDay, ...] = ()
     drift: Section
     decay: Section
     labels: LabelCounts | None = None

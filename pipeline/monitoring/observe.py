@@ -15,7 +15,7 @@ from pipeline.frames import write_text
 from pipeline.monitoring import decay, drift, feed, rescoring
 from pipeline.monitoring.config import Monitoring, read_monitoring
 from pipeline.monitoring.labels import LabelCounts
-from pipeline.monitoring.observation import PATH, Observation, Reading
+from pipeline.monitoring.observation import PATH, BrokenDay, Observation, Reading
 from pipeline.monitoring.reference import read_reference
 from pipeline.monitoring.scan import Looker, Scanned, scan
 from pipeline.monitoring.store import open_store
@@ -118,6 +118,7 @@ def judge(scanned: Scanned, look: Look, new: int, labels: LabelCounts | None) ->
         data_end=look.data_end,
         window=found.window,
         feed=feed.judge(scanned.tallies, known, look.as_of, (_logged_scores(scanned, look),)),
+        broken=tuple(BrokenDay(day=day, fault=fault) for day, fault in sorted(broken.items())),
         drift=drift.judge(newest, model.schema, reference, when),
         decay=found.section,
         labels=labels,

@@ -36,8 +36,7 @@ class Shadow(Frozen):
     """What the comparison found. `gate` has loss, slices and power as the benchmark gate words them.
 
     `distance` is Kolmogorov-Smirnov's between both models' scores; `flips` the share of decisions that differ, None
-    where the model decides nothing; `drifted` the largest difference between a logged score and production's own bundle
-    asked again, None where that is not at hand.
+    where the model decides nothing.
     """
 
     format: Literal[1] = 1
@@ -47,7 +46,6 @@ class Shadow(Frozen):
     gate: GateResult
     distance: float
     flips: float | None
-    drifted: float | None = None
 
     @property
     def decision(self) -> Decision:
@@ -95,9 +93,7 @@ def trained_until(metrics: Mapping[str, Any]) -> date | None:
     return date.fromisoformat(str(rule["trained_until"])[:10]) if rule.get("kind") == "time" else None
 
 
-def compare(
-    model: Model, rows: Logged, challenger: Bundle, limits: BenchmarkGate, production: Bundle | None = None
-) -> Shadow:
+def compare(model: Model, rows: Logged, challenger: Bundle, limits: BenchmarkGate) -> Shadow:
     """Score the rows with the challenger and hold its loss against the logged scores'. Pure but for the models."""
     theirs, said = scores(challenger, rows.frame), rows.frame[_SCORE].to_numpy(np.float64)
     comparison = benchmark.Comparison(
@@ -118,7 +114,6 @@ def compare(
         gate=benchmark.judge(comparison, "gain", limits),
         distance=statistics.ks_distance(theirs, said),
         flips=_flips(model.card.threshold, theirs, said),
-        drifted=None if production is None else float(np.abs(scores(production, rows.frame) - said).max()),
     )
 
 
@@ -156,8 +151,6 @@ def _figures(shadow: Shadow) -> Iterator[tuple[str, str]]:
     yield "distance of the scores (KS)", number(shadow.distance)
     if shadow.flips is not None:
         yield "decisions that differ", f"{100 * shadow.flips:.2f} %"
-    if shadow.drifted is not None:
-        yield "logged score against production's bundle asked again", number(shadow.drifted)
 
 
 def _as_day(value: Any) -> date:

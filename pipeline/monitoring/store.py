@@ -137,6 +137,9 @@ class Store:
 
     def label_counts(self) -> LabelCounts:
         """What became of all labels that were handed over, within retention."""
+        return self._parts.settled(self._label_counts)
+
+    def _label_counts(self) -> LabelCounts:
         total = LabelCounts()
         for files in self._parts.days(_COUNTS).values():
             for name in files:

@@ -1,6 +1,6 @@
 """Who retrains, and how often: guards and claims on real git and a played forge, without a model."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
@@ -10,13 +10,17 @@ from typing import Any
 import pytest
 
 from pipeline.delivery.git import Here
-from pipeline.errors import UnavailableError
+from pipeline.errors import GitError, UnavailableError
+from pipeline.forge.errors import ForgeError
 from pipeline.monitoring.observation import Observation
 from pipeline.monitoring.retrain import circuit, ledger
+from pipeline.monitoring.retrain import run as module
 from pipeline.monitoring.retrain.attempts import PARAMS, Attempt
 from pipeline.monitoring.retrain.config import Retrain
-from pipeline.monitoring.retrain.run import Ended, Run, retrain
+from pipeline.monitoring.retrain.errors import LostError
+from pipeline.monitoring.retrain.run import Done, Ended, Run, retrain
 from pipeline.monitoring.retrain.steps import HOLDER
+from serving.bundle import BundleError
 from tests import deliveries, forges
 from tests.deliveries import Fork
 from tests.forges import REPOSITORY, Fault, Played
@@ -133,9 +137,6 @@ def test_run_that_lost_its_attempt_while_it_worked_changes_nothing_more(fork: Fo
     slow, later = run(fork), NOW + timedelta(hours=5)
     (held,) = kept(fork)
     assert decided(fork, "another", now=later).outcome == "under way"
-    from pipeline.monitoring.retrain import run as module
-    from pipeline.monitoring.retrain.errors import LostError
-
     with pytest.raises(LostError, match="taken it over"):
         module._kept(slow, held, "advance", module.advance(slow, held))
     (attempt,) = kept(fork)
@@ -179,6 +180,38 @@ def test_failure_is_recorded_and_the_second_in_a_row_opens_one_issue(fork: Fork)
         fork.commit("mended", {PARAMS: TEXT + f"  reset_after: {NOW.date()}\n"})
         assert decided(fork, address=address).outcome == "under way"
         assert issue["state"] == "closed"
+
+
+@pytest.mark.parametrize("fault", [BundleError("model.onnx is not as SHA256SUMS says"), ValueError("no such day")])
+def test_fault_that_no_second_run_mends_ends_the_attempt(
+    fork: Fork, fault: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decided(fork)
+    monkeypatch.setattr(module, "advance", failing(fault))
+    ended = retrain(run(fork), lambda: seen(fork), "advance")
+    assert (ended.outcome, ended.reason) == ("failed", f"advance: {fault}")
+    assert [one.outcome for one in kept(fork)] == ["failed"]
+
+
+@pytest.mark.parametrize("away", [UnavailableError, GitError, ForgeError])
+def test_what_is_merely_away_leaves_the_attempt_as_it_is(
+    fork: Fork, away: type[UnavailableError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decided(fork)
+    before = kept(fork)
+    monkeypatch.setattr(module, "advance", failing(away("it does not answer")))
+    with pytest.raises(away):
+        retrain(run(fork), lambda: seen(fork), "advance")
+    assert kept(fork) == before
+
+
+def failing(fault: Exception) -> Callable[..., Done]:
+    """A step that ends so."""
+
+    def step(_run: Run, _attempt: Attempt) -> Done:
+        raise fault
+
+    return step
 
 
 def test_forge_away_is_an_outage_and_no_attempt(fork: Fork) -> None:

@@ -175,8 +175,8 @@ def _check_body(pull: dict[str, Any], attempt: Attempt) -> None:
     assert len(body) < 65_536
 
 
-def test_object_store_away_leaves_the_attempt_for_the_next_run(released: Checkout) -> None:
-    """The remote's place is a file: nothing can be pushed there."""
+def test_object_store_or_forge_away_leaves_the_attempt_for_the_next_run(released: Checkout) -> None:
+    """The remote's place is a file: nothing can be pushed there. The forge is away once the branch is pushed."""
     place = released.root / ".remotes/work"
     shutil.rmtree(place, ignore_errors=True)
     place.parent.mkdir(exist_ok=True)
@@ -192,8 +192,12 @@ def test_object_store_away_leaves_the_attempt_for_the_next_run(released: Checkou
         again = released.run(*words(released, MAY), check=False, **environment)
         assert again.returncode == 69, again.stderr
         assert (attempts(released)[0].outcome, attempts(released)[0].next) == (None, "propose")
+        pushed = branch(released, "retrain")
+        assert (pushed is not None, played.pulls) == (True, [])
         played.faults.clear()
         assert retrained(released, MAY, environment)["outcome"] == "proposed"
+        assert [pull["head"]["ref"] for pull in played.pulls] == ["retrain"]
+        assert branch(released, "retrain") == pushed
 
 
 def test_stage_that_fails_ends_the_attempt_with_its_reason(released: Checkout) -> None:

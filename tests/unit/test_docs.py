@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 import typer
 import yaml
+from pydantic import BaseModel
 
 from pipeline import cli
 from pipeline.monitoring import metrics
+from pipeline.monitoring.config import DecayLimits, FeedLimits, PlayRules
 from pipeline.monitoring.keeping import Keeping
+from pipeline.monitoring.retrain.config import Retrain
 from serving.bundle import load
 from serving.metrics import Metrics
 from tests import bundles
@@ -19,6 +22,13 @@ ROOT = Path(__file__).resolve().parents[2]
 GATES = yaml.safe_load((ROOT / "params.yaml").read_text())["gates"]
 OBJECTIVES = yaml.safe_load((ROOT / "k8s/base/slo.yaml").read_text())["data"]
 DOCUMENT = (ROOT / "docs/gates.md").read_text()
+# Sections of params.yaml: the model, and the page and chapter that explain each setting.
+SETTINGS = {
+    "monitoring.feed": (FeedLimits, "monitoring.md", "Broken feed"),
+    "monitoring.decay": (DecayLimits, "monitoring.md", "Decay"),
+    "monitoring.play": (PlayRules, "monitoring.md", "See it: `make observe`"),
+    "retrain": (Retrain, "retraining.md", "Settings"),
+}
 RUNBOOKS = sorted((ROOT / "docs/runbooks").glob("*.md"))
 
 
@@ -116,3 +126,23 @@ def test_a_verb_or_option_that_there_is_not_is_noticed() -> None:
 def test_every_setting_of_the_store_is_explained_and_shown(field: str) -> None:
     assert f"`{field}`" in (ROOT / "docs/labels.md").read_text()
     assert field in yaml.safe_load((ROOT / "params.yaml").read_text())["monitoring"]
+
+
+def fields(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Every setting by its dotted name within the section."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from fields(field.annotation, f"{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+@pytest.mark.parametrize(
+    ("section", "field"), [(name, field) for name, (model, *_) in SETTINGS.items() for field in fields(model)]
+)
+def test_every_setting_of_monitoring_and_retraining_is_explained_and_shown(section: str, field: str) -> None:
+    _, page, chapter = SETTINGS[section]
+    (text,) = (one for one in (ROOT / "docs" / page).read_text().split("\n## ") if one.startswith(f"{chapter}\n"))
+    assert f"`{section}`" in text
+    assert f"`{field}`" in text
+    assert f"{section}.{field}" in set(keys(yaml.safe_load((ROOT / "params.yaml").read_text())))

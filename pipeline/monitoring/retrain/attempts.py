@@ -15,7 +15,7 @@ from pipeline.frames import TableError
 from pipeline.monitoring.retrain.steps import NAMES, StepName
 
 FILE, OBSERVATION, PARAMS, LOCK, BODY = "attempt.json", "observation.json", "params.yaml", "dvc.lock", "pull-request.md"
-# "stopped": a gate other than the benchmark's gain; "superseded": production changed before it came to an end.
+# "stopped": a slice is harmed, or another gate blocks; "superseded": production changed before it came to an end.
 Outcome = Literal["proposed", "no gain", "stopped", "failed", "superseded"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 TRIED: tuple[Outcome, ...] = ("proposed", "no gain", "stopped")

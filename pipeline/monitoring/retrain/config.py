@@ -23,7 +23,10 @@ class Place(Frozen):
 
 
 class Retrain(Frozen):
-    """Every setting of retraining. Days of cooldown are days of data, not of the clock."""
+    """Every setting of retraining. Days of cooldown are days of data, not of the clock.
+
+    `sound_days` had a broken feed, and a person has seen that their rows are right where training reads them.
+    """
 
     engine: Engine = "job"
     schedule: str = Field("30 6 * * *", min_length=9)
@@ -33,6 +36,7 @@ class Retrain(Frozen):
     min_new_labels: int = Field(5000, ge=1)
     max_failures: int = Field(3, ge=1)
     reset_after: date | None = None
+    sound_days: tuple[date, ...] = ()
     max_tries: int = Field(5, ge=1)
     lease_minutes: int = Field(120, ge=5)
     spot: Place = Place()

@@ -1,6 +1,7 @@
 """Whether to retrain: a pure decision over what was observed, what was tried, what is proposed, and the time.
 
-Only decay starts a retraining. A broken feed forbids it, whoever asks: its rows would teach the model the fault.
+Only decay starts a retraining. A broken feed forbids it, whoever asks: its rows would teach the model the fault. So
+does a broken day in what would be learnt, until a reviewed line says that its rows are right at the source.
 """
 
 from collections.abc import Sequence
@@ -8,7 +9,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Literal
 
-from pipeline.monitoring.observation import Observation
+from pipeline.gates.decide import named
+from pipeline.monitoring.observation import BrokenDay, Observation
 from pipeline.monitoring.retrain.attempts import TRIED, Attempt, in_order, key
 from pipeline.monitoring.retrain.config import Retrain
 
@@ -71,10 +73,28 @@ def decide(asked: Asked) -> Answer:
     """Go, resume, or the first reason why not."""
     for guard in (_feed, _circuit, _unfinished, _stale, _decay, _window, _attempted, _cooldown, _labels):
         if (answer := guard(asked)) is not None:
-            return answer
-    end = _end(asked)
+            return _learnable(asked, answer)
     why = f"forced: {asked.force}" if asked.force else f"decay: {asked.observation.decay.reason}"
-    return Answer("go", why, window_end=end)
+    return _learnable(asked, Answer("go", why, window_end=_end(asked)))
+
+
+def _learnable(asked: Asked, answer: Answer) -> Answer:
+    """The answer, unless a day with a broken feed would be learnt: labels come late, and so does the window."""
+    end = answer.attempt.window_end if answer.attempt else answer.window_end
+    if end is None or not (days := _broken(asked, end)):
+        return answer
+    said = named((f"{one.day} ({one.fault})" for one in days), 3)
+    return Answer(
+        "feed",
+        f"the feed was broken on {said}, and the window to {end} would teach that to a model; see that these days' "
+        "rows are right where training reads them, then add the days to `retrain.sound_days` in params.yaml",
+    )
+
+
+def _broken(asked: Asked, end: date) -> list[BrokenDay]:
+    """The broken days that main's data would get with a window to `end`, without those that a person vouches for."""
+    new = [one for one in asked.observation.broken if asked.data_end is None or one.day > asked.data_end]
+    return [one for one in new if one.day <= end and one.day not in asked.settings.sound_days]
 
 
 def _feed(asked: Asked) -> Answer | None:

@@ -23,6 +23,8 @@ WORK, GOES = "/workspace", "/workspace/goes"
 AS_OF, FORCE = "FLIGHTLINE_AS_OF", "FLIGHTLINE_FORCE"
 # What no second try mends: refused or failed, wrong configuration, wrong data.
 FINAL = (1, 64, 65)
+# How long what has ended can still be looked at; what a person or an alarm started is in no schedule's history.
+KEPT_SECONDS = 7 * 86400
 COMPONENT = "retraining"
 _USER = 65532
 _CONFINED = {
@@ -131,6 +133,7 @@ def cron_job(settings: Settings, retrain: Retrain) -> Document:
         # What only went away is tried again without end of its node, but not for ever.
         "backoffLimit": max(one.retries for one in STEPS),
         "activeDeadlineSeconds": sum(one.seconds for one in STEPS),
+        "ttlSecondsAfterFinished": KEPT_SECONDS,
         "podFailurePolicy": {
             "rules": [
                 {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
@@ -174,7 +177,7 @@ def workflow_template(settings: Settings, retrain: Retrain) -> Document:
             "arguments": {"parameters": [{"name": "as-of", "value": ""}, {"name": "force", "value": ""}]},
             "activeDeadlineSeconds": sum(one.seconds for one in STEPS),
             "synchronization": {"mutexes": [{"name": name}]},
-            "ttlStrategy": {"secondsAfterCompletion": 7 * 86400},
+            "ttlStrategy": {"secondsAfterCompletion": KEPT_SECONDS},
             "podGC": {"strategy": "OnPodSuccess"},
             "podMetadata": {"labels": _labels(settings)},
             "serviceAccountName": name,

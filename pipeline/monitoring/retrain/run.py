@@ -19,7 +19,7 @@ from pipeline.config import ConfigError, Frozen, validated
 from pipeline.context import Context
 from pipeline.delivery.git import REMOTE, Checkout, Repository
 from pipeline.delivery.history import timeline
-from pipeline.delivery.models import DeliveryError, Release
+from pipeline.delivery.models import Release
 from pipeline.delivery.pulls import Desk
 from pipeline.delivery.token import TOKENS
 from pipeline.errors import UnavailableError, foreseen
@@ -176,12 +176,19 @@ def _stepped(run: Run, attempt: Attempt, name: StepName) -> Attempt:
     }
     try:
         done = steps[name](run, attempt)
-    except (AttemptError, ConfigError, DeliveryError, TableError) as error:
+    except _failures() as error:
         done = Done(ending=("failed", f"{name}: {error}"))
     after = _kept(run, attempt, name, done)
     if after.outcome == "failed":
         circuit.report(run.desk, run.kept.attempts(), run.settings(run.main()), run.say)
     return after
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What no second run mends; AttemptError and DeliveryError are among the ValueErrors."""
+    from serving.bundle import BundleError
+
+    return BundleError, ConfigError, TableError, ValueError
 
 
 def _kept(run: Run, attempt: Attempt, name: StepName, done: Done) -> Attempt:
@@ -362,27 +369,35 @@ def shadowed(run: Run, attempt: Attempt, challenger: Path) -> str:
 
 
 def _check_compared(verdict: Verdict, attempt: Attempt) -> None:
-    """Raise UnavailableError where the gates compared with nothing, or could not measure: neither is an answer."""
+    """Raise UnavailableError where the gates compared with nothing, or could not measure: neither is an answer.
+
+    Raises AttemptError where one that blocks could not finish.
+    """
+    from pipeline.gate import UNFINISHED
+
     if verdict.production is None:
         raise UnavailableError(f"the gates had no production to compare with: {verdict.production_note}")
     if verdict.production.version != attempt.version:
         raise UnavailableError("production changed while the gates ran; the next run sees the new one")
     blocking = [one for one in verdict.gates if one.blocks]
+    for one in blocking:
+        if any(check.name == UNFINISHED and check.decision is Decision.INCONCLUSIVE for check in one.checks):
+            raise AttemptError(f"{one.gate}: {one.reason}")
     if [one.gate for one in blocking] == ["load"] and blocking[0].decision is Decision.INCONCLUSIVE:
         raise UnavailableError(f"the load gate could not tell on this machine: {blocking[0].reason}")
 
 
 def judged(verdict: Verdict) -> tuple[Outcome, str] | None:
-    """None for a pass; else whether the gain is missing, or something else stopped it."""
+    """None for a pass; else whether nothing but the gain is missing, or something else stopped it."""
     if verdict.decision is Decision.PASS:
         return None
     blocking = [one for one in verdict.gates if one.blocks]
-    losses = [check for one in blocking if one.gate == "benchmark" for check in one.checks if check.name == "loss"]
-    without = any(check.decision is not Decision.PASS for check in losses)
-    others = [one for one in blocking if one.gate != "benchmark"]
-    if without and not others:
-        return "no gain", verdict.reason
-    return "stopped", verdict.reason
+    checks = [check for one in blocking if one.gate == "benchmark" for check in one.checks]
+    without = any(one.name == "loss" and one.decision is not Decision.PASS for one in checks)
+    # Harm to a slice is within the benchmark gate, and no season.
+    harm = any(one.name != "loss" and one.decision is Decision.FAIL for one in checks)
+    others = any(one.gate != "benchmark" for one in blocking)
+    return ("no gain" if without and not harm and not others else "stopped"), verdict.reason
 
 
 def propose(run: Run, attempt: Attempt) -> Done:

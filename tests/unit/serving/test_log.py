@@ -84,3 +84,23 @@ def test_a_reader_that_is_too_slow_costs_lines_and_not_memory(monkeypatch):
     assert dropped + read == 1000
     os.close(reading)
     os.close(writing)
+
+
+def test_lines_dropped_before_the_writer_and_by_it_are_counted_together(monkeypatch):
+    monkeypatch.setattr(log, "FULL", 64 << 10)
+    monkeypatch.setattr(log, "MOST_PENDING", 100_000)
+    reading, writing = os.pipe()
+
+    async def write() -> tuple[int, int]:
+        journal = PredictionLog(writing)
+        for _ in range(1000):
+            journal.append(b"x" * 999 + b"\n", 1)
+        journal.flush()
+        refused = journal.dropped
+        os.close(reading)
+        journal.close(10)
+        return refused, journal.dropped
+
+    refused, dropped = asyncio.run(write())
+    assert 500 < refused < dropped <= 1000
+    os.close(writing)

@@ -16,6 +16,12 @@ def test_it_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert read_observation(path) == observation()
 
 
+def test_an_older_one_without_the_list_of_broken_days_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "observation.json"
+    path.write_text(observation().model_dump_json(exclude={"broken"}))
+    assert read_observation(path).broken == ()
+
+
 @pytest.mark.parametrize(
     ("decay", "feed", "code"),
     [

@@ -301,6 +301,23 @@ class TestExpiry:
         assert values(kept) == {"b": 1}
         assert not [name for name in files(folder) if str(APRIL) in name]
 
+    def test_counts_that_go_while_they_are_read_are_looked_for_again(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        kept = store(folder)
+        kept.add_labels([label("a")], evening(NEXT))
+        store(folder).add_labels([label("b")], evening(LATER))
+        get, left = Place.get, [True]
+
+        def expired_meanwhile(self: Place, name: str) -> bytes:
+            if left and left.pop():
+                kept.expire(NEXT + timedelta(days=RULES.retention_days + 1))
+            return get(self, name)
+
+        monkeypatch.setattr(Place, "get", expired_meanwhile)
+        assert kept.label_counts() == LabelCounts(unknown=1)
+        assert not left
+
     def test_nothing_goes_where_no_retention_is_set(self, folder: Path) -> None:
         kept = store(folder, rules=RULES.model_copy(update={"retention_days": None}))
         kept.add_predictions(lines("a"))

@@ -96,7 +96,8 @@ def test_fifty_events_of_a_day_start_one_job() -> None:
 def test_job_is_the_applied_cron_jobs_own_told_the_day() -> None:
     made = engines.job_of(CRON_JOB, NAME, DAY, "why not")
     template = CRON_JOB["spec"]["jobTemplate"]["spec"]
-    assert made["spec"]["podFailurePolicy"] == template["podFailurePolicy"]
+    for name in ("podFailurePolicy", "ttlSecondsAfterFinished"):
+        assert made["spec"][name] == template[name]
     for one in [*made["spec"]["template"]["spec"]["initContainers"], *made["spec"]["template"]["spec"]["containers"]]:
         said = {each["name"]: each.get("value") for each in one["env"]}
         assert (said["FLIGHTLINE_AS_OF"], said["FLIGHTLINE_FORCE"]) == ("2013-06-03", "why not")

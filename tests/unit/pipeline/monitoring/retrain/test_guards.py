@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.monitoring.observation import Section
+from pipeline.monitoring.observation import BrokenDay, Section
 from pipeline.monitoring.retrain.config import Retrain
 from pipeline.monitoring.retrain.guards import Proposal, decide
 from tests.retrainings import BROKEN, END, NOW, OTHER, QUIET, asked, attempt, observation
@@ -49,6 +49,56 @@ def test_broken_feed_is_refused_whoever_asks_and_says_why(force: str) -> None:
 def test_broken_feed_stops_an_attempt_that_was_begun() -> None:
     begun = attempt(until=NOW - timedelta(minutes=1))
     assert guard(observation=observation(feed=BROKEN), attempts=(begun,)) == "feed"
+
+
+def broken(*days: date) -> Any:
+    return observation(broken=tuple(BrokenDay(day=day, fault="dewp <= temp fails in 98.9 % of rows") for day in days))
+
+
+@pytest.mark.parametrize("force", ["", "the owner wants it"])
+@pytest.mark.parametrize("back", [8, 14, 20])
+def test_broken_day_that_would_be_learnt_is_refused_when_the_newest_week_is_sound_again(back: int, force: str) -> None:
+    day = asked().observation.as_of - timedelta(days=back)
+    answer = decide(asked(observation=broken(day), force=force))
+    assert (answer.guard, answer.refused) == ("feed", True)
+    for said in (f"{day} (dewp <= temp fails in 98.9 % of rows)", f"window to {END}", "`retrain.sound_days`"):
+        assert said in answer.reason
+
+
+def test_many_broken_days_are_named_by_the_first() -> None:
+    answer = decide(asked(observation=broken(*(END - timedelta(days=back) for back in (9, 8, 7, 6, 5)))))
+    assert str(END - timedelta(days=9)) in answer.reason
+    assert " and 2 more, and the window" in answer.reason
+
+
+@pytest.mark.parametrize("day", [date(2013, 3, 31), END + timedelta(days=1)])
+def test_broken_day_that_main_has_already_or_that_is_after_the_window_is_no_hindrance(day: date) -> None:
+    assert guard(observation=broken(day)) == "go"
+
+
+def test_reviewed_line_vouches_for_its_days_alone() -> None:
+    first, second = END - timedelta(days=7), END
+    given = {"observation": broken(first, second)}
+    answer = decide(asked(**given, settings=Retrain(sound_days=(first,))))
+    assert (answer.guard, str(second) in answer.reason, str(first) in answer.reason) == ("feed", True, False)
+    assert guard(**given, settings=Retrain(sound_days=(first, second))) == "go"
+
+
+def test_vouched_days_open_no_feed_that_is_broken_now() -> None:
+    settings = Retrain(sound_days=(END,))
+    assert guard(observation=observation(feed=BROKEN), settings=settings) == "feed"
+
+
+def test_broken_day_asks_for_nobody_where_nothing_would_be_learnt() -> None:
+    quiet = broken(END).model_copy(update={"decay": QUIET})
+    assert guard(observation=quiet) == "quiet"
+    assert guard(observation=broken(END), data_end=END) == "window"
+
+
+def test_broken_day_stops_an_attempt_that_was_begun_with_it_and_no_other() -> None:
+    begun, before = attempt(until=NOW), attempt(END - timedelta(days=1), until=NOW)
+    assert guard(observation=broken(END), attempts=(begun,)) == "feed"
+    assert guard(observation=broken(END), attempts=(before,)) == "resume"
 
 
 def test_reason_of_a_person_goes_without_decay_cooldown_and_labels() -> None:

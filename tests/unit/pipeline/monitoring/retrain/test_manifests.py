@@ -83,6 +83,11 @@ def test_two_at_once_are_kept_apart_by_both() -> None:
     assert held == {"mutexes": [{"name": "flightline-retraining"}]}
 
 
+def test_what_has_ended_goes_after_a_week_in_both() -> None:
+    ended = manifests.workflow_template(SETTINGS, Retrain())["spec"]["ttlStrategy"]["secondsAfterCompletion"]
+    assert job()["ttlSecondsAfterFinished"] == ended == 7 * 24 * 3600
+
+
 def test_the_step_that_trains_goes_to_spot_nodes_and_the_gate_does_not() -> None:
     assert pod(SPOT)["nodeSelector"] == {"pool": "spot"}
     assert templates(SPOT)["reproduce"]["tolerations"] == [{"key": "spot", "operator": "Exists"}]
