@@ -581,7 +581,7 @@ def forged(story: Demo, events: Sequence[tuple[str, str, str, str]]) -> str:
 
     runs: list[Run] = story.until("what was forged is over", over, SLOW)
     assert {one.conclusion for one in runs} == {"success"}, [one.url for one in runs]
-    assert {one.number for one in hand.forge.pulls()} == pulls
+    assert {one.number for one in hand.forge.pulls()} <= pulls, "none is opened; what main has moved past may be closed"
     assert hand.head() == main
     return "\n".join(hand.said(one) for one in runs)
 
