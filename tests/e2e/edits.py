@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from infra.local.demo import replace
+from pipeline.delivery.freeze import FREEZE
 
 Edit = Callable[[Path], None]
 
@@ -37,6 +38,11 @@ def until(day: str) -> Edit:
 def regularised(strength: str) -> Edit:
     """The same model, or a useless one."""
     return lambda root: replace(root / "params.yaml", "C: 0.1", f"C: {strength}")
+
+
+def frozen(root: Path) -> None:
+    """No release and no promotion to production."""
+    (root / FREEZE).write_text("- environments: [production]\n  reason: Holidays\n")
 
 
 def comment(root: Path) -> None:

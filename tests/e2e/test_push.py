@@ -21,9 +21,10 @@ from infra.local.hand import API, Hand
 from infra.local.members import BOT, CLUSTER, Credentials
 from infra.local.telling import SHORT, SLOW, UNCHANGED_REPORT, Demo
 from infra.local.watch import healthy
+from pipeline.delivery.freeze import FREEZE
 from pipeline.forge import Client, Forge, Pull, Run
 from tests.e2e import strangers
-from tests.e2e.edits import comment, note, regularised, request, scores, until
+from tests.e2e.edits import comment, frozen, note, regularised, request, scores, until
 from tests.e2e.faulty import before_the_forge
 from tests.e2e.figures import held_to_their_limits
 from tests.e2e.strangers import Meddling, counted
@@ -372,11 +373,36 @@ def test_21_token_without_a_scope_is_told_which(story: Demo) -> None:
             story.reviewer.forge.update_pull(pull.number, state="closed")
 
 
+# When nothing shall change.
+
+
+@pytest.mark.nightly
+def test_22_freeze_stops_a_promotion_that_was_green(story: Demo) -> None:
+    """Its checks passed before; so main's own push closes it, and after the thaw a person asks for it again."""
+    with story.timeline.chapter("a freeze"):
+        identity = str(story.reviewer.released("staging")["identity"])
+        pull = asked_for(story, identity)
+        ready(story, pull)
+        story.mark()
+        story.merge(story.propose("freeze", "Nothing before the holidays are over", frozen))
+        story.until("the promotion is closed", lambda: story.reviewer.forge.pull(pull.number).state == "closed", SLOW)
+        said = [one.body for one in story.reviewer.forge.comments(pull.number)]
+        assert any("production is frozen: Holidays" in one for one in said), said
+        assert SCHEDULED in {(one.workflow, one.event) for one in story.reviewer.runs(story.seen)}
+        story.mark()
+        story.reviewer.forge.dispatch("promote.yml", "main", {})
+        run = story.settled("promote.yml", story.reviewer.head())
+        assert "production is frozen: Holidays" in story.reviewer.said(run)
+        story.merge(story.propose("thaw", "The holidays are over", lambda root: (root / FREEZE).unlink()))
+        again = asked_for(story, identity)
+        story.reviewer.forge.update_pull(again.number, state="closed")
+
+
 # Without an App.
 
 
 @pytest.mark.nightly
-def test_22_without_an_app_lock_and_release_are_pull_requests(story: Demo) -> None:
+def test_23_without_an_app_lock_and_release_are_pull_requests(story: Demo) -> None:
     """By the built-in token, one after the other, each with its checks; nothing else writes to main."""
     with story.timeline.chapter("pull-request mode"), pull_request_mode(story):
         before = str(story.reviewer.released("staging")["identity"])
@@ -396,7 +422,7 @@ def test_22_without_an_app_lock_and_release_are_pull_requests(story: Demo) -> No
         demo.promote(story, identity)
 
 
-def test_23_every_workflow_was_run_by_a_real_event(story: Demo, pytestconfig: pytest.Config) -> None:
+def test_24_every_workflow_was_run_by_a_real_event(story: Demo, pytestconfig: pytest.Config) -> None:
     """`checks` is part of `pr` and `deliver`. What a week would bring is asked for by hand."""
     story.mark()
     for workflow in ("deliver.yml", "security.yml"):
@@ -511,6 +537,13 @@ def machines(story: Demo) -> dict[str, set[str]]:
         for one, paths in changed.items()
         if all(re.match(r"k8s/releases/|dvc\.lock$", path) for path in paths)
     }
+
+
+def asked_for(story: Demo, identity: str) -> Pull:
+    """The promotion of what staging has, started by hand on the workflow's page."""
+    story.mark()
+    story.reviewer.forge.dispatch("promote.yml", "main", {})
+    return story.opened("promote", "production", identity, ("promote.yml",))
 
 
 def ready(story: Demo, pull: Pull) -> None:
