@@ -188,6 +188,8 @@ def releases() -> int:
 def change(
     base: Annotated[str, typer.Argument(help="The commit on main.")],
     head: Annotated[str, typer.Argument(help="The commit that would be merged.")] = "HEAD",
+    *,
+    no_store: Annotated[bool, typer.Option("--no-store", help="Leave what logged rows prove to the report.")] = False,
 ) -> int:
     """Exit 1 where it does what only machines may. A new release must prove what it says, to the registry too."""
     from pipeline.delivery.checks import check_change
@@ -195,7 +197,9 @@ def change(
     from pipeline.delivery.proofs import Proofs
 
     here = Here(Path.cwd())
-    return _findings(check_change(here, base, head, Proofs(here.root)), "nothing that may not be changed")
+    return _findings(
+        check_change(here, base, head, Proofs(here.root, store=not no_store)), "nothing that may not be changed"
+    )
 
 
 def _findings(found: Any, sound: str) -> int:

@@ -20,7 +20,7 @@ from pipeline.delivery.history import FILES, Timeline, folder, timeline
 from pipeline.delivery.models import Expects
 from pipeline.delivery.promote import promote
 from pipeline.delivery.push import How, Outcome
-from pipeline.delivery.release import Wanted, release
+from pipeline.delivery.release import Expect, Wanted, release
 from pipeline.dvcfiles import dvc_hash, md5
 from serving import bundle
 from serving.signature import Signature
@@ -152,7 +152,7 @@ class Fork:
         self.pull()
         return found
 
-    def promote(self, how: How = BRANCH) -> Outcome:
+    def promote(self, how: How = BRANCH, expect: Expect = expect) -> Outcome:
         """`flightline promote`."""
         return promote(self.context, "", how, say, expect)
 

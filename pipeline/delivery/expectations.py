@@ -6,7 +6,9 @@ those held out where none are kept; the replay for the others, which have no use
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,7 @@ from pipeline import paths, production, signature
 from pipeline.config import Frozen, read_yaml, validated
 from pipeline.context import Context
 from pipeline.delivery.models import Expects
+from pipeline.errors import UnavailableError
 from pipeline.evidence import check_same_meaning
 from pipeline.frames import HOLDOUT, PART, TableError, columns_of, read_rows
 from pipeline.production import PRODUCTION
@@ -47,11 +50,12 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Traffic:
-    """Request columns, the block of each row, and which rows they are, for people."""
+    """Request columns, the block of each row, and which rows they are, for people; the last day of logged ones."""
 
     columns: Columns
     blocks: Blocks
     which: str
+    logged_to: date | None = None
 
 
 class Canary(Frozen):
@@ -73,10 +77,17 @@ def read_canary(root: Path) -> Canary:
     return validated(Canary, document.get("data") if isinstance(document, dict) else document, path)
 
 
-def expect(context: Context, env: str, candidate: Path, released: Path | None, say: Say = lambda _: None) -> Expects:
-    """What analysis in `env` shall hold this candidate to, against what is released there. Raises BundleError.
+def expect(
+    context: Context,
+    env: str,
+    candidate: Path,
+    released: Path | None,
+    say: Say = lambda _: None,
+    said: Expects | None = None,
+) -> Expects:
+    """What analysis in `env` shall hold this candidate to, against what is released there.
 
-    `say` is told over which rows.
+    `say` is told over which rows: those of `said`, or the best there are. Raises BundleError, UnavailableError.
 
     Where the released bundle means something else by its score or cannot read the traffic, no distance says anything,
     and any is allowed.
@@ -86,13 +97,19 @@ def expect(context: Context, env: str, candidate: Path, released: Path | None, s
     new, old = bundle.load(candidate), bundle.load(released)
     if not comparable(new, old):
         return Expects(released=old.version, ks=ANYTHING, max_ks=ANYTHING, rows=0)
-    found = traffic(context, env, new)
+    found = traffic(context, env, new, said)
     output, scores = new.signature.output, (_scores(new, found.columns), _scores(old, found.columns))
     say(f"{env}: what the canary is held to is measured over {len(scores[0]):,} {found.which}")
     distance = bucket_distance(output, *scores)
     furthest = max([distance, *block_distances(output, *scores, found.blocks)])
     most = min(ANYTHING, round(furthest + read_canary(context.root).ks_tolerance, _DECIMALS))
-    return Expects(released=old.version, ks=round(distance, _DECIMALS), max_ks=most, rows=len(scores[0]))
+    return Expects(
+        released=old.version,
+        ks=round(distance, _DECIMALS),
+        max_ks=most,
+        rows=len(scores[0]),
+        logged_to=found.logged_to,
+    )
 
 
 def comparable(new: Bundle, old: Bundle) -> bool:
@@ -136,16 +153,19 @@ def _cumulative(scores: "Floats", bounds: Sequence[float]) -> "Floats":
     return np.searchsorted(np.sort(scores), np.asarray(bounds), side="right") / len(scores)
 
 
-def traffic(context: Context, env: str, candidate: Bundle) -> Traffic:
-    """Request columns as `env` will see them.
+def traffic(context: Context, env: str, candidate: Bundle, said: Expects | None = None) -> Traffic:
+    """Request columns as `env` will see them, or once more those that `said` was measured over.
 
     For production the newest rows that were logged, else those held out; for the others what the replay sends. Raises
     UnavailableError where no rows can be had: the replay's scores are much less apart, and would abort a good canary.
     """
     if env != PRODUCTION:
         return Traffic(replayed(candidate), None, "rows of the replay")
-    if (logged := _logged(context, candidate)) is not None:
-        return logged
+    if said is not None and said.logged_to is not None:
+        return _logged_again(context, candidate, said.logged_to)
+    if said is None:
+        with suppress(UnavailableError):
+            return _logged(context, candidate)
     unlogged = f"as no store here has {REPLAYED:,} logged rows with all its columns"
     if any((context.root / one).is_file() for one in (paths.ROWS, LOCK)):
         held_out = _held_out(context)
@@ -166,17 +186,29 @@ def is_of_model(context: Context, candidate: Bundle) -> bool:
     return _same_meaning(candidate.signature, signature.of_model(context.model.card, context.model.schema))
 
 
-def _logged(context: Context, candidate: Bundle) -> Traffic | None:
-    """The newest logged rows, where the store has enough of them, with all that the candidate takes."""
+def _logged(context: Context, candidate: Bundle, last: date | None = None) -> Traffic:
+    """The newest logged rows, with all that the candidate takes. Raises UnavailableError unless there are enough."""
     from pipeline.monitoring.recent import newest
 
     if not (context.root / paths.PARAMS).is_file() or not is_of_model(context, candidate):
-        return None
-    frame = newest(context, candidate.signature.names)
-    if frame is None or len(frame) < REPLAYED:
-        return None
-    days = frame["day"].astype(str).to_numpy()
-    return Traffic(columns_of(frame, candidate.signature.names), days, f"logged rows, {days.min()} to {days.max()}")
+        raise UnavailableError("the version reads other columns than this checkout's model")
+    frame = newest(context, candidate.signature.names, last)
+    if len(frame) < REPLAYED:
+        raise UnavailableError(f"the store has {len(frame):,} such rows, {REPLAYED:,} are needed")
+    first, newest_day = frame["day"].min(), frame["day"].max()
+    columns, days = columns_of(frame, candidate.signature.names), frame["day"].astype(str).to_numpy()
+    return Traffic(columns, days, f"logged rows, {first} to {newest_day}", newest_day)
+
+
+def _logged_again(context: Context, candidate: Bundle, last: date) -> Traffic:
+    """The logged rows up to that day. Raises UnavailableError with what to do."""
+    try:
+        return _logged(context, candidate, last)
+    except UnavailableError as error:
+        raise UnavailableError(
+            f"expects was measured over logged rows to {last}, which are not here: {error}; set FLIGHTLINE_STORE and "
+            "install `monitor` (`make setup FOR=monitor`) where this is checked, or prepare it again without a store"
+        ) from error
 
 
 def replayed(candidate: Bundle) -> Columns:

@@ -25,12 +25,14 @@ class Expects(Frozen):
 
     `ks` is over all rows; `max_ks` allows for the block (day) where they were furthest apart, and for noise.
     `released` is the version it was compared with, None for a first release; then `ks` is 0, `max_ks` 1, `rows` 0.
+    `logged_to` is the last day of the logged rows that were measured, None (left out of release.yaml) for other rows.
     """
 
     released: Hex64 | None
     ks: Ratio
     max_ks: Ratio
     rows: int = Field(ge=0)
+    logged_to: datetime.date | None = Field(None, exclude_if=lambda day: day is None)
 
 
 class Code(Frozen):

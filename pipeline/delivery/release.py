@@ -46,11 +46,18 @@ def release(context: Context, wanted: Wanted, how: How, say: Say, expect: Expect
         return deliver(repository, env, planned.plan, how, say)
 
 
-def measured(context: Context, env: str, candidate: Path, released: Path | None, say: Say = lambda _: None) -> Expects:
-    """The distance between what is released and the candidate, as the analysis will see it."""
+def measured(
+    context: Context,
+    env: str,
+    candidate: Path,
+    released: Path | None,
+    say: Say = lambda _: None,
+    said: Expects | None = None,
+) -> Expects:
+    """The distance between what is released and the candidate, as the analysis will see it, or as `said` measured."""
     from pipeline.delivery.expectations import expect
 
-    return expect(context, env, candidate, released, say)
+    return expect(context, env, candidate, released, say, said)
 
 
 def first_environment(context: Context, env: str) -> str:

@@ -1,7 +1,10 @@
-"""The newest logged rows, for whoever compares models on what callers really ask: as many as memory has room for."""
+"""The newest logged rows, for whoever compares models on what callers really ask: as many as memory has room for.
+
+Of full days alone, so that who names the last of them finds the same rows again while the log grows.
+"""
 
 from collections.abc import Collection
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -18,25 +21,36 @@ DAYS, MOST = 28, 200_000
 _DAY, _ID, _SEED = "day", "id", 1
 
 
-def newest(context: Context, names: Collection[str]) -> pd.DataFrame | None:
+def newest(context: Context, names: Collection[str], last: date | None = None) -> pd.DataFrame:
     """These columns and `day` of the newest rows: at most DAYS days, and no older day once there are MOST rows.
 
-    Of a day that has more, MOST.
+    Of a day that has more, MOST. Days are full: before today, in UTC. `last` is the newest of them to take, one of the
+    newest DAYS that have rows; None for the newest.
 
-    None where there is no store, it does not answer or does not keep all of these columns, or has no row.
+    Raises UnavailableError where there is no store, it does not answer or does not keep all of these columns, or has no
+    row of such days.
     """
     try:
         from pipeline.monitoring.store import open_store
-    except ImportError:  # an environment that only releases
-        return None
-    try:
-        store = open_store(context)
-        if not set(names) <= set(store.features):
-            return None
-        days = newest_days(store.days())
-        return as_pandas(sampled(store, days[0], days[-1], names, MOST).drop(_ID)) if days else None
-    except UnavailableError:
-        return None
+    except ImportError as error:  # an environment that only releases
+        raise UnavailableError(f"{error.name} is not installed") from error
+    store = open_store(context)
+    if lacking := sorted(set(names) - set(store.features)):
+        raise UnavailableError(f"{store.place.where} does not keep {', '.join(lacking)}")
+    counts = store.days(last=datetime.now(UTC).date() - timedelta(days=1))
+    days = newest_days(counts if last is None else _up_to(counts, last, store.place.where))
+    if not days:
+        raise UnavailableError(f"{store.place.where} has no row of a full day")
+    return as_pandas(sampled(store, days[0], days[-1], names, MOST).drop(_ID))
+
+
+def _up_to(counts: Any, last: date, where: str) -> Any:
+    """The counts up to a day, which has to be new: whoever could name any day could choose what comes of it."""
+    there = sorted(set(counts[_DAY].to_list()))[-DAYS:]
+    if last not in there:
+        has = f"{there[0]} to {there[-1]}" if there else "none"
+        raise UnavailableError(f"{last} is none of the newest {DAYS} full days with rows in {where}: {has}")
+    return counts.filter(counts[_DAY] <= last)
 
 
 def newest_days(counts: Any) -> list[date]:

@@ -1,12 +1,14 @@
 """What somebody might write by hand into k8s/releases/, consistent in itself: only others can tell it is false."""
 
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
+from datetime import date
 from pathlib import Path
 
 import pytest
 
-from pipeline import builders, image, oci
-from pipeline.delivery import checks
+from pipeline import builders, image, oci, signature
+from pipeline.delivery import checks, expectations
 from pipeline.delivery.candidate import BASE_LABEL, values
 from pipeline.delivery.checks import check_change
 from pipeline.delivery.history import BUNDLE, HELD, MANIFESTS, RELEASE, folder
@@ -14,12 +16,16 @@ from pipeline.delivery.hold import hold
 from pipeline.delivery.identity import identity
 from pipeline.delivery.models import Expects, Judged, Release, read_holds, read_release, write_holds, write_release
 from pipeline.delivery.proofs import Proofs, check_expects
+from pipeline.delivery.release import measured
 from pipeline.delivery.render import render
 from pipeline.delivery.rollback import rollback
+from pipeline.errors import UnavailableError
+from pipeline.monitoring.store import VARIABLE, open_store
 from pipeline.oci import Layout
 from pipeline.registry import Registry
 from pipeline.review.post import post
-from tests import deliveries, forges, images
+from tests import deliveries, forges, images, observed
+from tests.checkouts import PROJECT
 from tests.deliveries import PUSH, Fork, expect, say
 from tests.images import write_code
 
@@ -162,6 +168,72 @@ def test_release_of_what_never_was_in_staging_is_refused(two: Fork) -> None:
     assert "staging has" in said(check_change(two.context, base, head))
 
 
+# A promotion that was measured over logged rows
+
+
+def log(made: Fork, day: str, count: int, **features: float) -> None:
+    """So many requests of a day in the store, of the example's features but for those."""
+    card, schema = made.context.model.card, made.context.model.schema
+    row = {one.name: one.example for one in signature.of_model(card, schema).inputs}
+    said = {"model": card.name, "features": row | features}
+    lines = [observed.line(f"{day} {at}", f"{day}T10:00:00Z", **said) for at in range(count)]
+    assert open_store(made.context).add_predictions(lines).kept == count
+
+
+@pytest.fixture
+def logged(two: Fork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Fork, str]:
+    """Two versions of the checkout's own model, the second prepared for production over sixty logged rows."""
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "observed"))
+    monkeypatch.setattr(expectations, "REPLAYED", 50)
+    for name in ("params.yaml", "model"):
+        subprocess.run(["cp", "-r", str(PROJECT / name), str(two.root)], check=True)
+    described = signature.of_model(two.context.model.card, two.context.model.schema)
+    for bias in (-9.0, -5.0):  # the example scores .12 and .88
+        two.train(bias, described)
+        assert two.release(reference=pushed(two, registry_of(two).partition("/")[0])).outcome == "pushed"
+        two.pull()
+        if bias == -9:
+            two.promoted()
+    log(two, "2013-04-01", 60)
+    return two, str(two.promote(expect=measured).commit)
+
+
+def expected(made: Fork, commit: str) -> Expects:
+    return read_release(made.files("production", commit)[RELEASE], RELEASE).expects
+
+
+def asked(made: Fork, base: str, head: str, *, store: bool = True) -> str:
+    return said(check_change(made.context, base, head, Proofs(made.root, store=store)))
+
+
+def test_promotion_over_logged_rows_proves_itself_while_the_log_grows(logged: tuple[Fork, str]) -> None:
+    made, commit = logged
+    expects = expected(made, commit)
+    assert (expects.ks, expects.rows, expects.logged_to) == (1, 60, date(2013, 4, 1))
+    log(made, "2013-04-02", 40, hour=-1000)  # of which both versions say 1
+    assert expected(made, str(made.promote(expect=measured).commit)).ks == 0.6
+    assert asked(made, made.repository.fetch(), commit) == ""
+
+
+def test_promotion_over_logged_rows_needs_the_store_or_whoever_has_it(
+    logged: tuple[Fork, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made, commit = logged
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "none"))
+    base = made.repository.fetch()
+    with pytest.raises(UnavailableError, match=r"over logged rows to 2013-04-01, which are not here.*FLIGHTLINE_STORE"):
+        asked(made, base, commit)
+    assert asked(made, base, commit, store=False) == ""
+
+
+def test_promotion_that_expects_less_of_its_canary_over_logged_rows_is_refused(logged: tuple[Fork, str]) -> None:
+    made, commit = logged
+    expects = expected(made, commit)
+    assert expects.max_ks == 1
+    base, head = forged(made, "production", commit, expects=expects.model_copy(update={"max_ks": 0.9}))
+    assert "max_ks is 0.9, measured here" in asked(made, base, head)
+
+
 # A release to the first environment
 
 
@@ -283,6 +355,7 @@ def test_link_that_argo_cd_would_follow_is_refused(two: Fork, path: str, mode: s
         (Expects(released="a" * 64, ks=0.05, max_ks=0.2, rows=100), False),
         (Expects(released="a" * 64, ks=0.1, max_ks=0.2, rows=99), False),
         (Expects(released="b" * 64, ks=0.1, max_ks=0.2, rows=100), False),
+        (Expects(released="a" * 64, ks=0.1, max_ks=0.2, rows=100, logged_to=date(2013, 4, 1)), False),
     ],
 )
 def test_expectations_may_differ_by_rounding_alone(found: Expects, *, accepted: bool) -> None:

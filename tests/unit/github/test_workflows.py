@@ -126,6 +126,17 @@ def test_person_says_where_to_promote_to() -> None:
     assert step["env"]["ENVIRONMENT"] == "${{ inputs.environment }}"
 
 
+@pytest.mark.parametrize("name", ["promote", "reconcile", "report"])
+def test_logged_rows_are_read_by_mains_code_where_a_store_is_named_and_nowhere_else(name: str) -> None:
+    text = WORKFLOWS[name].read_text()
+    assert text.count("FLIGHTLINE_STORE: ${{ vars.FLIGHTLINE_STORE }}") == 1
+    (setup,) = [one for one in steps(WORKFLOWS[name]) if one.get("uses") == "./.github/actions/setup"]
+    assert setup["with"]["environments"].endswith("${{ vars.FLIGHTLINE_STORE && ' monitor' || '' }}")
+    assert not any("FLIGHTLINE_STORE" in WORKFLOWS[one].read_text() for one in RUNS_STRANGERS_CODE)
+    (check,) = [one["run"] for one in steps(WORKFLOWS["pr"]) if "check change" in str(one.get("run"))]
+    assert "--no-store" in check, "the branch's code has no rows to prove it by, and would keep it from being merged"
+
+
 def test_release_follows_checks_that_passed_or_were_left_out_and_no_others() -> None:
     condition = document(WORKFLOWS["deliver"])["jobs"]["release"]["if"]
     assert condition.startswith("!failure() && !cancelled() && ")

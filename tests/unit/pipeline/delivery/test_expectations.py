@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import sys
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,9 @@ import yaml
 from pipeline.config import ConfigError
 from pipeline.context import Context
 from pipeline.delivery import expectations
+from pipeline.delivery.models import Expects
+from pipeline.delivery.proofs import check_expects
+from pipeline.errors import UnavailableError
 from pipeline.frames import write_rows
 from serving import bundle
 from serving.signature import Output
@@ -155,13 +160,14 @@ def test_production_is_held_to_the_held_out_rows_and_staging_to_its_replay(conte
     assert expectations.expect(context, "staging", path, path).rows == expectations.REPLAYED
 
 
-def log(context: Context, path: Path, count: int) -> None:
+def log(context: Context, path: Path, count: int, day: str = "2013-04-02", part: str = "row") -> None:
     """So many predictions of a day, kept in the store."""
     from pipeline.monitoring.store import open_store
 
     row = {one.name: one.example for one in bundle.load(path).signature.inputs}
     said = {"model": context.model.card.name, "version": "a" * 64, "features": row, "score": 0.5, "latency": 0.001}
-    lines = ({"time": "2013-04-02T10:00:00Z", "id": f"row {number}", "request": "r", **said} for number in range(count))
+    at = {"time": f"{day}T00:00:00Z", "request": "r"}
+    lines = ({"id": f"{part} {day} {number}", **at, **said} for number in range(count))
     open_store(context).add_predictions(json.dumps(line).encode() for line in lines)
 
 
@@ -188,6 +194,74 @@ def test_production_is_held_to_the_newest_logged_rows_where_there_are_enough(
     log(context, path, logged)
     assert told(context, "production", path) == (rows, which)
     assert told(context, "staging", path) == (expectations.REPLAYED, "rows of the replay")
+
+
+@pytest.fixture
+def logged(context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Expects]:
+    """A bundle, and what its canary was held to when sixty rows of two days were logged."""
+    monkeypatch.setattr(expectations, "REPLAYED", 50)
+    path = flights(tmp_path, context)
+    write_held_out(context, path, 7)
+    log(context, path, 40, "2013-04-01")
+    log(context, path, 20)
+    return path, expectations.expect(context, "production", path, path)
+
+
+def again(context: Context, path: Path, said: Expects) -> Expects:
+    return expectations.expect(context, "production", path, path, said=said)
+
+
+def test_rows_of_full_days_alone_are_taken(context: Context, logged: tuple[Path, Expects]) -> None:
+    path, said = logged
+    assert (said.rows, said.logged_to) == (60, date(2013, 4, 2))
+    log(context, path, 30, datetime.now(UTC).date().isoformat())
+    assert expectations.expect(context, "production", path, path) == said
+
+
+def test_same_logged_rows_are_found_again_while_the_log_grows(context: Context, logged: tuple[Path, Expects]) -> None:
+    path, said = logged
+    log(context, path, 30, "2013-04-03")
+    assert expectations.expect(context, "production", path, path).logged_to == date(2013, 4, 3)
+    assert again(context, path, said) == said
+    log(context, path, 3, part="late")
+    assert again(context, path, said).rows == 63
+    check_expects(said, again(context, path, said))
+
+
+def test_release_that_was_measured_over_other_rows_is_measured_over_no_logged_ones(
+    context: Context, logged: tuple[Path, Expects]
+) -> None:
+    path, said = logged
+    found = again(context, path, said.model_copy(update={"logged_to": None}))
+    assert (found.rows, found.logged_to) == (7, None)
+
+
+@pytest.mark.parametrize("day", ["2013-03-31", "2013-04-30", "today"])
+def test_day_that_nobody_could_have_measured_to_is_refused(
+    context: Context, logged: tuple[Path, Expects], day: str
+) -> None:
+    path, said = logged
+    log(context, path, 3, "2013-03-31")
+    for number in range(1, 29):
+        log(context, path, 1, f"2013-05-{number:02}")
+    today = datetime.now(UTC).date()
+    log(context, path, 3, today.isoformat())
+    claimed = said.model_copy(update={"logged_to": today if day == "today" else date.fromisoformat(day)})
+    with pytest.raises(UnavailableError, match=f"{claimed.logged_to} is none of the newest 28 full days with rows"):
+        again(context, path, claimed)
+
+
+def test_logged_rows_that_are_not_here_are_named_with_what_to_do(
+    context: Context, logged: tuple[Path, Expects], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path, said = logged
+    monkeypatch.setenv("FLIGHTLINE_STORE", str(tmp_path / "empty"))
+    with pytest.raises(UnavailableError, match="set FLIGHTLINE_STORE and install `monitor`"):
+        again(context, path, said)
+    monkeypatch.setitem(sys.modules, "pipeline.monitoring.store", None)
+    with pytest.raises(UnavailableError, match="is not installed; set FLIGHTLINE_STORE and install `monitor`"):
+        again(context, path, said)
+    assert expectations.expect(context, "production", path, path).rows == 7
 
 
 def test_production_is_held_to_the_replay_where_the_rows_are_not_here(context: Context, tmp_path: Path) -> None:

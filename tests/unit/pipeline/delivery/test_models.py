@@ -1,5 +1,7 @@
 """release.yaml and held.yaml say exactly what they may, and errors name the field, the value and the file."""
 
+from datetime import date
+
 import pytest
 
 from pipeline.delivery.models import (
@@ -15,6 +17,17 @@ from tests.unit.pipeline.delivery.releases import SAID, held, release
 
 def test_release_is_read_as_it_was_written() -> None:
     assert read_release(write_release(release("A")), "release.yaml") == release("A")
+
+
+def test_last_day_of_logged_rows_stands_only_where_they_were_measured() -> None:
+    """A release that was written before there was such a day stays the same to the byte."""
+    said = release("A")
+    assert b"logged" not in write_release(said)
+    named = said.model_copy(update={"expects": said.expects.model_copy(update={"logged_to": date(2013, 4, 2)})})
+    assert write_release(named) == write_release(said).replace(
+        b"  rows: 0\n", b"  rows: 0\n  logged_to: '2013-04-02'\n"
+    )
+    assert read_release(write_release(named), "release.yaml") == named
 
 
 def test_held_list_is_read_as_it_was_written() -> None:
