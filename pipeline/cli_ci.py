@@ -47,6 +47,24 @@ def wanted(
     typer.echo(f"{found or 'nothing'}: {why}")
 
 
+@ci.command(help="Wait for the newest run of `gate` at a commit to end: run=ID.")
+def judged(
+    commit: Annotated[str, typer.Argument(help="The newest commit of a pull request.")],
+    *,
+    output: Output = None,
+) -> None:
+    """For a report that no event starts."""
+    from pipeline.delivery.git import Here
+    from pipeline.delivery.plan import write
+    from pipeline.forge import Forge
+    from pipeline.review.judged import judged as wait
+
+    run = wait(Forge.of(Here(Path.cwd()).settings), commit, typer.echo)
+    if output is not None:
+        write({"run": str(run.id)}, output)
+    typer.echo(f"{run.conclusion}: {run.url}")
+
+
 @ci.command(help="Have DVC use the trusted remote alone in this checkout; FLIGHTLINE_DVC_CONFIG has its secret lines.")
 def remote() -> None:
     """Writes .dvc/config.local."""

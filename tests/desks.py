@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.delivery.promote import promote
-from pipeline.delivery.pulls import CHECKS, Desk
+from pipeline.delivery.pulls import CHECKS, REPORT, Desk
 from pipeline.delivery.push import Outcome
 from pipeline.delivery.reconcile import Answer, Hint, Reconciling, contradicted, promotion_evidence
 from tests import deliveries, forges
@@ -73,7 +73,7 @@ class Office:
 
 def checks(branch: str) -> list[tuple[str, str]]:
     """What the built-in token has to start itself."""
-    return [(workflow, branch) for workflow in CHECKS]
+    return [*((workflow, branch) for workflow in CHECKS), (REPORT, "main")]
 
 
 @contextmanager

@@ -12,6 +12,7 @@ TRIED = {
     "ci remote": "tests/integration/test_keys.py",
     "ci identity": "tests/integration/test_keys.py",
     "ci login": "tests/integration/test_keys.py",
+    "ci judged": "tests/integration/test_keys.py",
     "commit-lock": "tests/integration/test_keys.py",
     "release": "tests/integration/test_keys.py",
     "publish": "tests/integration/test_keys.py",

@@ -138,3 +138,8 @@ def _written(document: Any) -> bytes:
 def is_identity(text: str) -> bool:
     """Whether this is an identity or version written whole."""
     return re.fullmatch(r"[0-9a-f]{64}", text) is not None
+
+
+def is_commit(text: str) -> bool:
+    """Whether this is a commit written whole."""
+    return re.fullmatch(r"[0-9a-f]{40}", text) is not None

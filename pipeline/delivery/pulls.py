@@ -24,7 +24,7 @@ from pipeline.forge import Forge, Pull
 
 Kind = Literal["release", "promote", "rollback", "hold", "unhold"]
 
-CHECKS = ("pr.yml", "gate.yml")
+CHECKS, REPORT = ("pr.yml", "gate.yml"), "report.yml"
 _FREEZABLE = ("release", "promote")
 _CLOSED = "<!-- flightline: closed -->"
 _MARKER = re.compile(
@@ -153,6 +153,7 @@ def opened(desk: Desk, branch: str, commit: str, title: str, body: str) -> Pull:
     for workflow in CHECKS:
         desk.say(f"starting {workflow} on {branch}")
         desk.forge.dispatch(workflow, branch, {})
+    desk.forge.dispatch(REPORT, desk.repository.branch, {"commit": commit})
     return desk.forge.update_pull(pull.number, body=text + started)
 
 

@@ -4,7 +4,6 @@ It only spares work. Where git or the forge cannot tell, everything is done.
 """
 
 import re
-import time
 from collections.abc import Callable
 from typing import Literal
 
@@ -14,7 +13,7 @@ from pipeline.delivery.git import Repository
 from pipeline.delivery.plan import Found
 from pipeline.delivery.push import Say
 from pipeline.errors import GitError, UnavailableError
-from pipeline.forge import Forge, ForgeError, Run
+from pipeline.forge import Forge, ForgeError, Run, waiting
 
 Wanted = Literal["", "all", "delivery"]
 
@@ -23,8 +22,6 @@ CHECKS, DELIVERY = "pr.yml", "deliver.yml"
 JUDGES = (".github/", "Makefile")
 _SOURCE = re.compile(r"(?m)^Source: ([0-9a-f]{40})$")
 _SHORT = 12
-# Seconds: how long another run is waited for at most, and how often it is asked for.
-LONGEST, EVERY = 3600.0, 10.0
 
 
 def wanted(repository: Repository, forge: Forge, left: Callable[[], bool], say: Say) -> tuple[Wanted, str]:
@@ -35,7 +32,7 @@ def wanted(repository: Repository, forge: Forge, left: Callable[[], bool], say: 
     try:
         if (run := _going_on(repository, forge)) is not None:
             say(f"the run that wrote {LOCK} goes on with it, and is waited for: {run.url}")
-            _end_of(run, forge)
+            waiting.ended(forge, run)
             if not left():
                 return "", f"nothing is left after {run.url}"
         passed, why = checked(repository, forge)
@@ -57,7 +54,7 @@ def checked(repository: Repository, forge: Forge) -> Found:
         return False, "only machines wrote, which a pull request's checks leave out"
     same = [one for one in parents[1:] if repository.tree(one, "") == repository.tree(head, "")]
     for commit in same:
-        newest = _newest(forge, CHECKS, commit)
+        newest = waiting.newest(forge, CHECKS, commit)
         if newest is not None and newest.conclusion == "success":
             if why := _elsewhere(forge, repository.branch, newest):
                 return False, why
@@ -85,16 +82,5 @@ def _going_on(repository: Repository, forge: Forge) -> Run | None:
     if [repository.changed(one, head) for one in repository.parents(head)] != [[LOCK]]:
         return None
     source = _SOURCE.search(repository.text("show", "--no-patch", "--format=%B", head))
-    run = _newest(forge, DELIVERY, source[1]) if source else None
+    run = waiting.newest(forge, DELIVERY, source[1]) if source else None
     return run if run is not None and run.status != "completed" else None
-
-
-def _end_of(run: Run, forge: Forge) -> None:
-    end = time.monotonic() + LONGEST
-    while run.status != "completed" and time.monotonic() < end:
-        time.sleep(EVERY)
-        run = forge.run(run.id)
-
-
-def _newest(forge: Forge, workflow: str, commit: str) -> Run | None:
-    return next((one for one in forge.runs(head_sha=commit) if one.workflow == workflow), None)

@@ -357,9 +357,11 @@ def test_20_forge_that_fails_and_loses_answers_has_one_pull_request(story: Demo)
         held, branch = prepared(story, {"GITHUB_API_URL": address, "GITHUB_TOKEN": known(story).tokens[BOT]})
         assert faulty.faults == [], "each of them happened"
         (pull,) = [one for one in story.reviewer.forge.pulls() if one.head_branch == branch]
-        assert (faulty.count("POST", "/pulls"), faulty.count("POST", "/dispatches")) == (1, 2)
+        assert (faulty.count("POST", "/pulls"), faulty.count("POST", "/dispatches")) == (1, 3)
         started = [one for one in story.reviewer.runs(story.seen) if one.event == "workflow_dispatch"]
-        assert sorted(one.workflow for one in started) == ["gate.yml", "pr.yml"], "each of its checks once"
+        assert sorted(one.workflow for one in started) == ["gate.yml", "pr.yml", "report.yml"], (
+            "each of its checks once"
+        )
         assert held in pull.body
         story.reviewer.forge.update_pull(pull.number, state="closed")
 
@@ -441,6 +443,7 @@ EVENTS = {
     ("pr.yml", "pull_request"),
     ("gate.yml", "pull_request"),
     ("report.yml", "workflow_run"),
+    ("report.yml", "workflow_dispatch"),
     ("deliver.yml", "push"),
     ("deliver.yml", "workflow_dispatch"),
     ("promote.yml", "workflow_dispatch"),

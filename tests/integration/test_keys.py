@@ -57,6 +57,7 @@ def test_report_on_a_pull_request(made: Learning) -> None:
     with forges.serving() as (address, played):
         played.add_pull("change", sha=head)
         played.add_run(".github/workflows/gate.yml", head_sha=head, event="pull_request")
+        assert "success" in done(made.root, "ci", "judged", head, **forge(address))
         done(made.root, "comment", "--run", "1", "--evidence", "build/none", **forge(address))
     assert "flightline/gates" in {one["context"] for one in played.statuses}
 

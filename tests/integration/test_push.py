@@ -588,7 +588,9 @@ def test_lock_is_prepared_on_a_branch_for_a_pull_request(two: Learning) -> None:
     assert two.repository.tip("dvc-lock") != first.commit
 
 
-@pytest.mark.parametrize(("variable", "started"), [("FLIGHTLINE_TOKEN", []), ("GITHUB_TOKEN", ["pr.yml", "gate.yml"])])
+@pytest.mark.parametrize(
+    ("variable", "started"), [("FLIGHTLINE_TOKEN", []), ("GITHUB_TOKEN", ["pr.yml", "gate.yml", "report.yml"])]
+)
 def test_lock_s_pull_request_is_one_and_its_checks_start(
     two: Learning, variable: str, started: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -605,7 +607,7 @@ def test_lock_s_pull_request_is_one_and_its_checks_start(
     (pull,) = forge.pulls
     assert first["pull_request"] == again["pull_request"] == pull["html_url"]
     assert (pull["head"]["ref"], pull["title"][:12]) == ("dvc-lock", "lock: bundle")
-    assert len(forge.dispatched) == len(started)
+    assert [one["workflow"] for one in forge.dispatched] == started
 
 
 def test_branch_with_somebody_s_work_is_not_replaced_by_a_lock(two: Learning) -> None:

@@ -220,7 +220,7 @@ def test_a_report_is_written_however_the_run_ended_and_one_at_a_time_for_a_commi
     found = document(WORKFLOWS["report"])
     assert "if" not in found["jobs"]["report"]
     assert found["concurrency"] == {
-        "group": "report-${{ github.event.workflow_run.head_sha }}",
+        "group": "report-${{ github.event.workflow_run.head_sha || inputs.commit }}",
         "cancel-in-progress": False,
     }
 
