@@ -120,6 +120,14 @@ def test_freeze_or_hold_on_main_closes_what_it_stops(path: str, *, starts: bool)
     assert "github.event_name" in found["concurrency"]["group"], "a schedule that does nothing drops no push that waits"
 
 
+def test_release_as_a_pull_request_has_what_its_body_is_written_with() -> None:
+    """`release --push` takes fewer packages: the cluster waits for it."""
+    (setup,) = [one for one in steps(ACTIONS["release"]) if one.get("uses") == "./.github/actions/setup"]
+    (mode,) = [one["env"]["MODE"] for one in steps(ACTIONS["release"]) if "MODE" in one.get("env", {})]
+    assert mode == "${{ inputs.app != '' && '--push' || '--pull-request' }}"
+    assert setup["with"]["environments"] == "deliver${{ inputs.app == '' && ' gate' || '' }}"
+
+
 def test_person_says_where_to_promote_to() -> None:
     (step,) = [one for one in steps(WORKFLOWS["promote"]) if one.get("if") == "inputs.event == ''"]
     assert '--env="$ENVIRONMENT"' in step["run"]
