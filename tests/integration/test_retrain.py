@@ -53,9 +53,15 @@ def version(fork: Fork) -> str:
     return released.version
 
 
-def run(fork: Fork, holder: str = "one", address: str = "", now: datetime = NOW) -> Run:
+def silent(_: str) -> None:
+    """Nobody hears it."""
+
+
+def run(
+    fork: Fork, holder: str = "one", address: str = "", now: datetime = NOW, say: Callable[[str], None] = silent
+) -> Run:
     token = {"FLIGHTLINE_TOKEN": "for-tests-only", "GITHUB_API_URL": address, "GITHUB_REPOSITORY": REPOSITORY}
-    made = Run.of(Here(fork.root), lambda _: None, {HOLDER: holder, **(token if address else {})})
+    made = Run.of(Here(fork.root), say, {HOLDER: holder, **(token if address else {})})
     return Run(**{**made.__dict__, "clock": lambda: now})
 
 
@@ -219,6 +225,21 @@ def test_failure_is_recorded_and_the_second_in_a_row_opens_one_issue(fork: Fork)
         fork.commit("mended", {PARAMS: TEXT + f"  reset_after: {NOW.date()}\n"})
         assert decided(fork, address=address).outcome == "under way"
         assert issue["state"] == "closed"
+
+
+def test_circuit_whose_issue_the_token_may_not_open_is_open_all_the_same(
+    fork: Fork, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fork.commit("an anchor", {PARAMS: TEXT.replace('"2013-03-31"', '&end "2013-03-31"') + "other: *end\n"})
+    with forge() as (address, played):
+        played.denied = "/issues"
+        for days in (2, 1):
+            assert decided(fork, address=address, end=END - timedelta(days=days)).outcome == "under way"
+            ended = retrain(run(fork, address=address, say=print), lambda: seen(fork), "advance")
+            assert (ended.outcome, ended.exit_code) == ("failed", 1)
+        assert 'give FLIGHTLINE_TOKEN "issues: write" on GitHub' in capsys.readouterr().out
+        assert (ended := decided(fork, address=address)).guard == "circuit"
+        assert (ended.exit_code, played.issues) == (1, [])
 
 
 @pytest.mark.parametrize("fault", [BundleError("model.onnx is not as SHA256SUMS says"), ValueError("no such day")])
