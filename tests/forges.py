@@ -47,7 +47,8 @@ class Asked:
 class Played:
     """What the forge holds. `faults` are answered in turn before anything good; `page` is the largest page.
 
-    `installation`: the token is one of a GitHub App, which may not ask who it is.
+    `installation`: the token is one of a GitHub App, which may not ask who it is. `denied`: how the paths end that the
+    token has no right to.
     """
 
     login: str = "robot"
@@ -64,6 +65,7 @@ class Played:
     faults: list[Fault] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     installation: bool = False
+    denied: str = ""
 
     def add_pull(self, branch: str, *, sha: str = "", repository: str = REPOSITORY, **given: Any) -> dict[str, Any]:
         """A pull request that is there."""
@@ -136,6 +138,8 @@ class Played:
 
     def answer(self, asked: Asked) -> tuple[int, Any]:
         """Carry a request out."""
+        if self.denied and asked.path.endswith(self.denied):
+            return 403, {"message": "Resource not accessible by personal access token"}
         for method, pattern, does in _ROUTES:
             if method == asked.method and (found := re.fullmatch(pattern, asked.path)):
                 return does(self, asked, *found.groups())

@@ -26,9 +26,9 @@ _DEEPEST = 3  # a collector's line with a runtime's line in it
 class LogCounts(Frozen):
     """What became of log lines: every line read is one of kept, duplicate, malformed and foreign.
 
-    `duplicate` is a row whose id is in the store or came before. `malformed` is a prediction that cannot be read,
-    `foreign` a line of something or someone else. `days` are those that got rows; `examples` say of the first lines
-    that were skipped which and why.
+    `duplicate` is a row whose id is in the store or came before, on its day or one beside it. `malformed` is a
+    prediction that cannot be read, `foreign` a line of something or someone else. `days` are those that got rows;
+    `examples` say of the first lines that were skipped which and why.
     """
 
     read: int = 0

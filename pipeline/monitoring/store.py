@@ -40,6 +40,7 @@ _PREDICTIONS, _LABELS, _WAITING, _KNOWN = "predictions/day", "labels/day", "wait
 _COUNTS = "counts/day"
 _MOST_CACHED_IDS = 2_000_000
 _A_DAY = timedelta(days=1)
+_ROW, _THERE = "row", "there"
 _PLACES = pl.Schema({ID: pl.String(), TIME: pl.Datetime("us", "UTC")})
 _Say = Callable[[str], None]
 
@@ -166,10 +167,10 @@ class Store:
 
     def _add(self, rows: pl.DataFrame) -> LogCounts:
         """Rows that came together; an id is looked for on the days around its own, too, where a retry may have been."""
-        dated = rows.unique(ID, keep="first", maintain_order=True).with_columns(pl.col(TIME).dt.date().alias(DAY))
+        dated = rows.with_columns(pl.col(TIME).dt.date().alias(DAY))
         days = tuple(dated[DAY].unique().sort())
         known = self._parts.settled(lambda: self._ids_of(_around(days)))
-        fresh = dated.join(known, on=ID, how="anti", maintain_order="left")
+        fresh = dated[_fresh(dated.select(ID, DAY), known.select(ID, pl.col(TIME).dt.date().alias(DAY)))]
         self._write(_PREDICTIONS, fresh, self.form.schema)
         written = tuple(fresh[DAY].unique().sort())
         return LogCounts(kept=fresh.height, duplicate=rows.height - fresh.height, days=written)
@@ -270,6 +271,23 @@ def _around(days: Iterable[date]) -> list[date]:
     """These days, those before and those after, as far as the calendar goes."""
     numbers = {day.toordinal() + step for day in days for step in (-1, 0, 1)}
     return [date.fromordinal(number) for number in sorted(numbers) if 1 <= number <= date.max.toordinal()]
+
+
+def _fresh(rows: pl.DataFrame, known: pl.DataFrame) -> pl.Series:
+    """Which rows (id, day) are kept, in their order: those near no known one, nor near one that is kept before them."""
+    kept, rest = [], _away(rows.with_row_index(_ROW), known)
+    while rest.height:
+        kept.append(rest.unique(ID, keep="first", maintain_order=True))
+        # The same id again may be of a distant day.
+        rest = _away(rest, kept[-1]) if kept[-1].height < rest.height else rest.clear()
+    return pl.concat([rest, *kept])[_ROW].sort()
+
+
+def _away(rows: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+    """The rows whose id is not known on their day or one beside it, in their order."""
+    same = rows.join(known.select(ID, pl.col(DAY).alias(_THERE)), on=ID)
+    near = same.filter((pl.col(DAY) - pl.col(_THERE)).abs() <= _A_DAY)
+    return rows.join(near, on=_ROW, how="anti", maintain_order="left")
 
 
 def open_store(context: Context) -> Store:

@@ -53,9 +53,15 @@ def version(fork: Fork) -> str:
     return released.version
 
 
-def run(fork: Fork, holder: str = "one", address: str = "", now: datetime = NOW) -> Run:
+def silent(_: str) -> None:
+    """Nobody hears it."""
+
+
+def run(
+    fork: Fork, holder: str = "one", address: str = "", now: datetime = NOW, say: Callable[[str], None] = silent
+) -> Run:
     token = {"FLIGHTLINE_TOKEN": "for-tests-only", "GITHUB_API_URL": address, "GITHUB_REPOSITORY": REPOSITORY}
-    made = Run.of(Here(fork.root), lambda _: None, {HOLDER: holder, **(token if address else {})})
+    made = Run.of(Here(fork.root), say, {HOLDER: holder, **(token if address else {})})
     return Run(**{**made.__dict__, "clock": lambda: now})
 
 
@@ -152,6 +158,45 @@ def test_attempt_that_nobody_brings_to_an_end_has_failed(fork: Fork) -> None:
     assert "did not finish advance" in attempt.reason
 
 
+def test_pods_of_one_job_are_one_try_however_long_something_is_away(fork: Fork) -> None:
+    """The Job itself ends such a row of pods; the next Job is a try."""
+    for number in range(Retrain().max_tries + 1):
+        assert decided(fork, "job", now=NOW + timedelta(hours=number)).outcome == "under way"
+    (attempt,) = kept(fork)
+    assert (attempt.outcome, attempt.tries) == (None, 1)
+    assert decided(fork, "next job", now=attempt.until).outcome == "under way"
+    assert kept(fork)[0].tries == 2
+
+
+def test_pod_that_another_of_its_job_took_over_from_changes_nothing_more(fork: Fork) -> None:
+    decided(fork)
+    slow = run(fork)
+    (held,) = kept(fork)
+    decided(fork)
+    with pytest.raises(LostError, match="taken it over"):
+        module._kept(slow, held, "advance", module.advance(slow, held))
+    (attempt,) = kept(fork)
+    assert module._kept(slow, attempt, "advance", module.advance(slow, attempt)).done == ("decide", "advance")
+    assert len(kept(fork)) == 1
+
+
+def test_step_that_is_kept_twice_as_its_push_was_not_answered_is_kept(fork: Fork) -> None:
+    decided(fork)
+    ours = run(fork, now=NOW + timedelta(minutes=1))
+    (held,) = kept(fork)
+    first = module._kept(ours, held, "advance", module.advance(ours, held))
+    assert first.until > held.until
+    assert module._kept(ours, held, "advance", module.advance(ours, held)) == first
+
+
+def test_runs_of_this_machine_are_tries_though_they_have_one_name(fork: Fork) -> None:
+    """Nothing but the tries ends a row of them."""
+    for _ in range(2):
+        here = Run.of(Here(fork.root), lambda _: None, {})
+        retrain(Run(**{**here.__dict__, "clock": lambda: NOW}), lambda: seen(fork), "decide")
+    assert kept(fork)[0].tries == 2
+
+
 def test_attempt_against_a_production_that_is_no_more_is_superseded(fork: Fork) -> None:
     decided(fork)
     fork.released(2.0)
@@ -180,6 +225,21 @@ def test_failure_is_recorded_and_the_second_in_a_row_opens_one_issue(fork: Fork)
         fork.commit("mended", {PARAMS: TEXT + f"  reset_after: {NOW.date()}\n"})
         assert decided(fork, address=address).outcome == "under way"
         assert issue["state"] == "closed"
+
+
+def test_circuit_whose_issue_the_token_may_not_open_is_open_all_the_same(
+    fork: Fork, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fork.commit("an anchor", {PARAMS: TEXT.replace('"2013-03-31"', '&end "2013-03-31"') + "other: *end\n"})
+    with forge() as (address, played):
+        played.denied = "/issues"
+        for days in (2, 1):
+            assert decided(fork, address=address, end=END - timedelta(days=days)).outcome == "under way"
+            ended = retrain(run(fork, address=address, say=print), lambda: seen(fork), "advance")
+            assert (ended.outcome, ended.exit_code) == ("failed", 1)
+        assert 'give FLIGHTLINE_TOKEN "issues: write" on GitHub' in capsys.readouterr().out
+        assert (ended := decided(fork, address=address)).guard == "circuit"
+        assert (ended.exit_code, played.issues) == (1, [])
 
 
 @pytest.mark.parametrize("fault", [BundleError("model.onnx is not as SHA256SUMS says"), ValueError("no such day")])

@@ -26,7 +26,7 @@ class Attempt(Frozen):
     """One attempt. `version` is production's bundle, `base` main's commit that it started from.
 
     `done` are the steps that came to their end. `holder` has it until `until`, and then whoever comes next. `tries`
-    counts who took it up. `outcome` is None until it has ended.
+    counts the runs that took it up; pods of one Job or Workflow are one. `outcome` is None until it has ended.
     """
 
     format: Literal[1] = 1

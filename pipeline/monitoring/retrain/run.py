@@ -65,7 +65,10 @@ class Ended(Frozen):
 
 @dataclass(frozen=True)
 class Run:
-    """Who retrains, and with what. `desk` is None where there is no forge; `clock` gives the time in UTC."""
+    """Who retrains, and with what. `desk` is None where there is no forge; `clock` gives the time in UTC.
+
+    `named`: the holder is an engine's run, whose pods are all of one try.
+    """
 
     checkout: Checkout
     repository: Repository
@@ -73,6 +76,7 @@ class Run:
     desk: Desk | None
     holder: str
     say: Say
+    named: bool = False
     clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
     @classmethod
@@ -83,7 +87,7 @@ class Run:
         repository = Repository.of(checkout) if REMOTE in mine.text("remote").split() else mine
         here = hashlib.sha256(str(checkout.root.resolve()).encode()).hexdigest()[:8]
         holder = environ.get(HOLDER) or f"{socket.gethostname()}-{here}"
-        return cls(checkout, repository, ledger.of(checkout), desk, holder, say)
+        return cls(checkout, repository, ledger.of(checkout), desk, holder, say, named=bool(environ.get(HOLDER)))
 
     @property
     def remote(self) -> bool:
@@ -201,7 +205,7 @@ def _kept(run: Run, attempt: Attempt, name: StepName, done: Done) -> Attempt:
         after = ended.ending(outcome, reason, now)
 
     def change(there: Attempt | None) -> Attempt | None:
-        return after if there is not None and _is_ours(there, attempt) else None
+        return after if there == after or (there is not None and _is_ours(there, attempt)) else None
 
     if not run.kept.amend(attempt.key, change, done.files):
         raise LostError(f"{attempt.key}: another run has taken it over")
@@ -215,7 +219,8 @@ def _until(run: Run, until: datetime, now: datetime) -> datetime:
 
 
 def _is_ours(there: Attempt, attempt: Attempt) -> bool:
-    return there.outcome is None and (there.holder, there.tries) == (attempt.holder, attempt.tries)
+    """Whether nobody took it up since, nor another pod of this run: whoever does has it longer."""
+    return there.outcome is None and (there.holder, there.until) == (attempt.holder, attempt.until)
 
 
 def decide(run: Run, observe: Callable[[], Observation], force: str = "") -> Answer:
@@ -264,11 +269,10 @@ def _supersede(run: Run, version: str) -> None:
 def _claimed(run: Run, asked: Asked, answer: Answer, main: str) -> Answer:
     """The attempt, made or taken up by compare-and-swap; who comes second is told so."""
     settings = asked.settings
-    until = asked.now + timedelta(minutes=settings.lease_minutes)
     if answer.attempt is not None:
-        wanted = _taken_up(answer.attempt, run.holder, until, settings, asked.now)
+        wanted = _taken_up(run, answer.attempt, settings, asked.now)
     else:
-        wanted = _new(asked, answer, run.holder, until, main)
+        wanted = _new(asked, answer, asked.now + timedelta(minutes=settings.lease_minutes), main)
 
     def change(there: Attempt | None) -> Attempt | None:
         fresh = guards.decide(replace(asked, attempts=run.kept.attempts()))
@@ -282,7 +286,7 @@ def _claimed(run: Run, asked: Asked, answer: Answer, main: str) -> Answer:
     return Answer(answer.guard, answer.reason, answer.window_end, wanted)
 
 
-def _new(asked: Asked, answer: Answer, holder: str, until: datetime, main: str) -> Attempt:
+def _new(asked: Asked, answer: Answer, until: datetime, main: str) -> Attempt:
     if answer.window_end is None:
         raise ValueError("no window")
     return Attempt(
@@ -292,19 +296,22 @@ def _new(asked: Asked, answer: Answer, holder: str, until: datetime, main: str) 
         base=main,
         why=answer.reason,
         forced=asked.force,
-        holder=holder,
+        holder=asked.holder,
         until=until,
         began=asked.now,
         done=("decide",),
     )
 
 
-def _taken_up(attempt: Attempt, holder: str, until: datetime, settings: Retrain, now: datetime) -> Attempt:
-    """Held by this run; one that nobody brings to an end has failed."""
-    if attempt.tries >= settings.max_tries:
+def _taken_up(run: Run, attempt: Attempt, settings: Retrain, now: datetime) -> Attempt:
+    """Held by this run; one that no run brings to an end has failed. A later pod of the run that has it is no try."""
+    again = run.named and attempt.holder == run.holder
+    if attempt.tries >= settings.max_tries and not again:
         reason = f"{attempt.tries} runs did not finish {attempt.next}; their logs say why"
         return attempt.ending("failed", reason, now)
-    return attempt.model_copy(update={"holder": holder, "until": until, "tries": attempt.tries + 1})
+    # Always later than before: that tells the pods of one run apart.
+    until = max(now + timedelta(minutes=settings.lease_minutes), attempt.until + timedelta(microseconds=1))
+    return attempt.model_copy(update={"holder": run.holder, "until": until, "tries": attempt.tries + (not again)})
 
 
 def advance(run: Run, attempt: Attempt) -> Done:

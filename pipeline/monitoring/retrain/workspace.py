@@ -15,6 +15,7 @@ from typing import Any
 from pipeline import paths
 from pipeline.context import Context
 from pipeline.delivery.git import REMOTE, Repository
+from pipeline.delivery.token import TOKENS
 from pipeline.errors import UnavailableError
 from pipeline.files import remove
 from pipeline.monitoring.retrain.attempts import LOCK, PARAMS, Attempt
@@ -70,10 +71,12 @@ class Workspace:
         return process.wait(), _why(last)
 
     def _environment(self) -> Mapping[str, str]:
-        """The workspace's packages before the installed ones, as its stages are its own code."""
+        """The workspace's packages before the installed ones, as its stages are its own code; no token of the forge."""
+        # A model's code and its packages need nothing of the forge: the clone is of this machine.
+        inherited = {name: value for name, value in os.environ.items() if name not in TOKENS}
         before = {"PATH": str(Path(sys.executable).parent), "PYTHONPATH": str(self.root)}
         paths = {name: os.pathsep.join(filter(None, (one, os.environ.get(name)))) for name, one in before.items()}
-        return {**os.environ, **paths, "OMP_NUM_THREADS": "1"}
+        return {**inherited, **paths, "OMP_NUM_THREADS": "1"}
 
 
 def _why(lines: list[str]) -> str:

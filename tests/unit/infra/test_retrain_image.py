@@ -5,12 +5,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipeline import builders
 from tests.deliveries import Fork, configure
 
 PROJECT = Path(__file__).resolve().parents[3]
 LOCKS = {f"requirements/{one}.txt": f"{one}==1\n" for one in builders.TRAINED}
+SERVED = ["log-sink", "labels", "observer", "expire"]
 TELL = '#!/bin/sh\necho "$(cat "${PYTHONPATH%%:*}/said.txt") $*"\n'
 
 
@@ -57,10 +59,38 @@ def test_clone_that_was_cut_short_is_made_anew(fork: Fork, tmp_path: Path) -> No
     assert entered(tmp_path).stdout == "one \n"
 
 
-def test_image_of_other_packages_is_refused_with_the_fix(fork: Fork, tmp_path: Path) -> None:
+def words(path: str) -> list[list[str]]:
+    """What each container of a manifest is started with."""
+
+    def found(value: object) -> list[list[str]]:
+        if isinstance(value, dict):
+            own = [value["args"]] if "args" in value else []
+            return own + [words for one in value.values() for words in found(one)]
+        return [words for one in value for words in found(one)] if isinstance(value, list) else []
+
+    return [args for one in yaml.safe_load_all((PROJECT / path).read_text()) for args in found(one)]
+
+
+@pytest.mark.parametrize("name", SERVED)
+def test_what_takes_log_and_labels_goes_on_with_the_packages_it_has(fork: Fork, tmp_path: Path, name: str) -> None:
+    fork.commit("newer packages", {"requirements/train.txt": "train==2\n", "requirements/gate.txt": "gate==2\n"})
+    (args,) = words(f"k8s/monitoring/{name}.yaml")
+    done = entered(tmp_path, *args)
+    assert (done.returncode, done.stdout) == (0, f"one {' '.join(args)}\n")
+    assert [line.partition(" of main")[0].split("than ")[-1] for line in done.stderr.splitlines()] == [
+        "requirements/train.txt",
+        "requirements/gate.txt",
+    ]
+    assert done.stderr.startswith("warning: ")
+    assert "flightline retraining image --pin" in done.stderr
+
+
+@pytest.mark.parametrize("args", [[], *words("k8s/retraining/job/cronjob.yaml")], ids=" ".join)
+def test_retraining_on_other_packages_is_refused_with_the_fix(fork: Fork, tmp_path: Path, args: list[str]) -> None:
     fork.commit("newer packages", {"requirements/gate.txt": "gate==2\n"})
-    done = entered(tmp_path)
-    assert done.returncode == 64
+    done = entered(tmp_path, *args)
+    assert (done.returncode, done.stdout) == (64, "")
+    assert done.stderr.startswith("error: ")
     assert "requirements/gate.txt" in done.stderr
     assert "flightline retraining image --pin" in done.stderr
 

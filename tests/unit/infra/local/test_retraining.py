@@ -1,13 +1,14 @@
 """What the local cluster makes of k8s/retraining/job, and of the Secret that it wants."""
 
 import configparser
+import re
 import subprocess
 from typing import Any
 
 import pytest
 import yaml
 
-from infra.local import cluster, forward, gitea, retraining, store
+from infra.local import cluster, forward, gitea, members, retraining, store
 from infra.local.components import NODE_ADDRESS, PROJECT, State
 from infra.local.retraining import Keys
 from pipeline.tools import tool
@@ -82,3 +83,8 @@ def test_cluster_knows_the_components_and_starts_none_by_itself(tmp_path: Any) -
     assert set(retraining.COMPONENTS) <= {one.name for one in cluster.components(state)}
     started = {one.name for module in cluster.extensions() for one in module.components(state)}
     assert not started & set(retraining.COMPONENTS)
+
+
+def test_token_of_the_pods_has_the_scopes_that_the_docs_name_and_no_more() -> None:
+    said = (PROJECT / "docs/retraining.md").read_text().partition("on Gitea `")[2].partition(")")[0]
+    assert {*re.findall(r"[a-z]+:[a-z]+", said)} == {*members.SCOPES[members.BOT]}

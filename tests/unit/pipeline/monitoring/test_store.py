@@ -61,6 +61,49 @@ class TestPredictions:
         assert kept.add_predictions([line("a", "2013-04-02T00:00:01Z")]).duplicate == 1
         assert kept.days()["predictions"].to_list() == [1]
 
+    @pytest.mark.parametrize("at_once", [True, False])
+    @pytest.mark.parametrize(
+        ("days", "kept"),
+        [
+            ([1, 31], [1, 31]),
+            ([31, 1], [1, 31]),
+            ([1, 3], [1, 3]),
+            ([1, 2, 3], [1, 3]),
+            ([2, 1, 3], [2]),
+            ([1, 31, 2, 30, 16], [1, 16, 31]),
+        ],
+    )
+    def test_an_id_that_comes_again_on_a_distant_day_is_another_row(
+        self, folder: Path, days: list[int], kept: list[int], at_once: bool
+    ) -> None:
+        kept_in = store(folder)
+        came = [line("a", f"2013-05-{day:02}T10:00:00Z", score=day / 100) for day in days]
+        counts = [kept_in.add_predictions(some) for some in ([came] if at_once else [[one] for one in came])]
+        assert (sum(one.kept for one in counts), sum(one.duplicate for one in counts)) == (
+            len(kept),
+            len(days) - len(kept),
+        )
+        found = kept_in.joined(date.min, date.max).collect()
+        assert [(day.day, round(score * 100)) for day, score in found.select("day", "score").rows()] == [
+            (day, day) for day in kept
+        ]
+
+    def test_a_row_is_looked_for_near_its_own_day_and_not_near_those_that_came_with_it(self, folder: Path) -> None:
+        kept = store(folder)
+        kept.add_predictions([line("a", "2013-04-01T10:00:00Z")])
+        came = [line("a", "2013-05-01T10:00:00Z"), line("b", "2013-04-01T10:00:00Z"), line("a", "2013-04-02T10:00:00Z")]
+        counts = kept.add_predictions(came)
+        assert (counts.kept, counts.duplicate, counts.days) == (2, 1, (APRIL, date(2013, 5, 1)))
+
+    def test_rows_of_one_batch_stay_in_the_order_of_their_lines(self, folder: Path) -> None:
+        names = ["d", "a", "c", "d", "b"]
+        days = [1, 1, 1, 31, 1]
+        store(folder).add_predictions(
+            [line(name, f"2013-05-{day:02}T10:00:00Z") for name, day in zip(names, days, strict=True)]
+        )
+        (first,) = (folder / "predictions/day=2013-05-01").glob("*.parquet")
+        assert pl.read_parquet(first)["id"].to_list() == ["d", "a", "c", "b"]
+
     def test_two_writers_at_once_do_not_count_a_row_twice(self, folder: Path, tmp_path: Path) -> None:
         store(folder).add_predictions([line("a"), line("b")])
         store(tmp_path / "other").add_predictions([line("b"), line("c")])
