@@ -39,7 +39,8 @@ class DecayLimits(Frozen):
     """When the model no longer fits what happens. A window is `days` calendar days of which `min_blocks` have rows.
     The newest `history_days` are looked at.
 
-    `alarms_per_stream` is the share of unchanged streams of `stream_days` days that may alarm; the limits follow.
+    `alarms_per_stream` is the share of unchanged streams of `stream_days` days that may alarm, given that the held-out
+    days are what days are like; the limits follow. They are a sample, so more alarm in life: the backtest says how many.
     """
 
     days: int = Field(28, ge=7, le=366)
