@@ -71,9 +71,10 @@ def run(context: Context, as_of: date, say: Callable[[str], None], served: Path 
 
     `served` is a bundle's folder where main does not say what is in production. Raises UnavailableError, BundleError.
     """
+    rules = read_monitoring(context.root)  # before anything else reads params.yaml: its faults are named
     say("production's bundle")
     parity = context.params.gates.differential.parity_tolerance
-    look = Look(_looker(context, served), read_monitoring(context.root), as_of, parity)
+    look = Look(_looker(context, served), rules, as_of, parity)
     store = open_store(context)
     say(f"rows from {look.first} to {look.last}")
     scanned = scan(store.batches(look.first, look.last), look.looker)
@@ -119,7 +120,7 @@ def new_labels(days: pl.DataFrame, look: Look) -> int:
 def judge(
     scanned: Scanned, look: Look, new: int, labels: LabelCounts | None, older: Mapping[date, Tally] | None = None
 ) -> Observation:
-    """Everything that is said, from what was read. Pure. `older` are counts of days that are only looked at for faults."""
+    """Everything that is said, from what was read. Pure. Of the days in `older` faults alone are told."""
     model, reference = look.looker.model, look.looker.reference
     known = feed.Known(model.schema, reference, look.rules.feed)
     setting = decay.Setting(look.data_end, look.as_of, model.schema.label_delay_days, look.rules.decay)
