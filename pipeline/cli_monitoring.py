@@ -69,7 +69,7 @@ def backtest(
     served: _Served = None,
     as_json: _AsJson = False,
 ) -> int:
-    """Exit 1 where unchanged streams alarm more often than params.yaml states."""
+    """Exit 1 where more unchanged streams alarm than stated, given that the held-out days are what days are like."""
     from pipeline.context import Context
     from pipeline.frames import write_text
     from pipeline.monitoring import backtest as backtesting

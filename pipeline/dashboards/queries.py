@@ -50,6 +50,16 @@ def observed(name: str) -> Query:
     return Query(f"max by (env, version) ({name}{{{ENV}}})", "{{env}} {{version}}")
 
 
+def came_true() -> tuple[Query, ...]:
+    """A classification's ratio, or the mean residual of a regression, which has no ratio; and what is as expected."""
+    ratio, residual = observed("flightline_observed_over_expected"), "flightline_mean_residual"
+    neutral = f"0 * max({residual}{{{ENV}}}) or vector(1)"
+    return (
+        Query(f"{ratio.expr} or {observed(residual).expr}", ratio.legend),
+        Query(neutral, "as expected", limit=True),
+    )
+
+
 def level(value: float, legend: str) -> Query:
     """A line to hold others against."""
     return Query(f"vector({value:g})", legend, limit=True)

@@ -11,7 +11,7 @@ from statistics import median
 from tempfile import TemporaryFile
 from typing import IO, Any
 
-from pipeline.config import LoadGate
+from pipeline.config import ConfigError, LoadGate
 from pipeline.gates import load_measurements as measured
 from pipeline.gates.load_measurements import QUANTILES, Burst, Measurements, Plan, Served, ServerRun
 from pipeline.slo import Slo
@@ -19,6 +19,9 @@ from pipeline.verdict import Check, Curve, Decision, GateResult, Table, worst
 
 MILLI = 1000
 MEGABYTE = 1 << 20
+
+
+MOST_USERS = 256
 
 
 class LoadError(Exception):
@@ -35,8 +38,9 @@ def measure(
     """Serve both bundles, or images, and load them in turns; `rows` are JSON rows as a caller would send them.
 
     Takes about 10 s alone and 15 s beside production by default, and up to 30 s where the comparison stays unclear.
-    Raises LoadError.
+    Raises LoadError, ConfigError.
     """
+    _check(limits)
     if not rows:
         raise LoadError("no rows to send; give at least one, e.g. the bundle's golden rows")
     plan = Plan(candidate=candidate, production=production, rows=tuple(map(dict, rows)), limits=limits)
@@ -48,6 +52,14 @@ def measure(
         if answer is None:
             raise LoadError(f"the load process ended early: {_last_line(errors.read())}")
     return Measurements.model_validate(answer)
+
+
+def _check(limits: LoadGate) -> None:
+    """Raise ConfigError for a step that is no number of users."""
+    for at, users in enumerate(limits.stress_users):
+        if not 1 <= users <= MOST_USERS:
+            field = f"params.yaml: gates.load.stress_users.{at}"
+            raise ConfigError(f"{field} is {users}; give whole numbers of users from 1 to {MOST_USERS}")
 
 
 def judge(found: Measurements, slo: Slo, limits: LoadGate) -> GateResult:

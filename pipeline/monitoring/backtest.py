@@ -1,8 +1,9 @@
 """The backtest: how often the daily check alarms on days that did not change, and how soon when they did.
 
 Streams are drawn with replacement from the bundle's held-out days and looked at as they would be in life: every day,
-over the newest window. Two rates are told. The first takes the held-out days for the truth, as the limits do not. The
-second takes them for what they are, a sample: each stream has a drawn reference of its own, with limits of its own.
+over the newest window. Two rates are told. The first is given that the held-out days are what days are like; the stated
+rate is held to it alone. The second is given that they are a sample of such days, as in life: each stream has a drawn
+reference of its own, with limits of its own.
 """
 
 from collections.abc import Iterator, Sequence
@@ -44,7 +45,10 @@ class Delay(Frozen):
 
 
 class Backtest(Frozen):
-    """What the simulation found. `stated` is the share of unchanged streams that the limits were made for."""
+    """What the simulation found. `stated` is the share of unchanged streams that the limits were made for.
+
+    `given` is the rate given that the held-out days are what days are like, `sampled` that they are a sample of them.
+    """
 
     format: Literal[1] = 1
     version: str
@@ -58,7 +62,7 @@ class Backtest(Frozen):
 
     @property
     def holds(self) -> bool:
-        """Whether the stated rate is kept where the held-out days are the truth, to three standard errors."""
+        """Whether `given` keeps the stated rate, to three standard errors. It says nothing of `sampled`."""
         spread = float((self.stated * (1 - self.stated) / self.given.streams) ** 0.5)
         return self.given.per_stream <= self.stated + 3 * spread
 
@@ -157,9 +161,10 @@ def text(found: Backtest) -> str:
     """The figures for a terminal."""
     lines = [
         f"{found.given.streams} streams of {found.stream_days} days drawn from {found.blocks} held-out blocks, "
-        f"windows of {found.window_days}; stated: at most {found.stated:.1%} of unchanged streams alarm",
-        f"unchanged, the held-out days are the truth: {_said(found.given)}",
-        f"unchanged, the held-out days are a sample: {_said(found.sampled)}",
+        f"windows of {found.window_days}; of unchanged streams alarm",
+        f"- given that the held-out days are what days are like: {_said(found.given)}; "
+        f"at most {found.stated:.1%} are stated, which {'holds' if found.holds else 'does NOT hold'}",
+        f"- given that they are a sample of them: {_said(found.sampled)}; this is what to expect in life",
     ]
     return "\n".join([*lines, *map(_line, found.delays)])
 

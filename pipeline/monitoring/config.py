@@ -9,8 +9,9 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from pipeline.config import Frozen, read_params, validated
+from pipeline.config import Frozen, validated
 from pipeline.monitoring.keeping import Keeping
+from pipeline.yamls import section
 
 _Share = partial(Field, gt=0, lt=1)
 
@@ -39,7 +40,8 @@ class DecayLimits(Frozen):
     """When the model no longer fits what happens. A window is `days` calendar days of which `min_blocks` have rows.
     The newest `history_days` are looked at.
 
-    `alarms_per_stream` is the share of unchanged streams of `stream_days` days that may alarm; the limits follow.
+    `alarms_per_stream` is the share of unchanged streams of `stream_days` days that may alarm, given that the held-out
+    days are what days are like; the limits follow. They are a sample; `flightline backtest` says how many do in life.
     """
 
     days: int = Field(28, ge=7, le=366)
@@ -74,6 +76,13 @@ class Monitoring(Keeping):
     play: PlayRules = PlayRules()
 
 
+class _Named(Frozen):
+    """The section under its name, so that a fault says the whole field."""
+
+    monitoring: Monitoring
+
+
 def read_monitoring(root: Path) -> Monitoring:
     """Section `monitoring` of `params.yaml` under `root`. Raises ConfigError naming file, field and value."""
-    return validated(Monitoring, read_params(root).monitoring, root / "params.yaml")
+    document = {"monitoring": section(root, "monitoring")}
+    return validated(_Named, document, root / "params.yaml").monitoring

@@ -54,7 +54,8 @@ def judge(tally: Tally | None, schema: Schema, reference: Reference, days: str) 
 def _columns(tally: Tally, schema: Schema, reference: Reference) -> Iterator[Reading]:
     for column in schema.columns:
         value = psi_of(column, tally, reference)
-        reason = "the log does not carry it" if value is None else column.stability
+        without = "no logged row has a value" if column.name in tally.columns else "the log does not carry it"
+        reason = without if value is None else column.stability
         yield Reading(name=column.name, value=value, reason=reason)
 
 

@@ -169,8 +169,11 @@ def _id(value: Any) -> str:
 
 def _value(value: Any, *, binary: bool) -> float:
     fix = "write 0 or 1" if binary else "write a finite number"
+    if isinstance(value, bool) and not binary:  # float() takes it for a number
+        raise BadFieldError("label", value, fix)
+    truths = _TRUTHS if binary else {}
     try:
-        found = _TRUTHS[value.lower()] if isinstance(value, str) and value.lower() in _TRUTHS else float(value)
+        found = truths[value.lower()] if isinstance(value, str) and value.lower() in truths else float(value)
     except (TypeError, ValueError, OverflowError) as error:
         raise BadFieldError("label", value, f"{fix}, or leave the row out while it is not known") from error
     if found not in (0, 1) if binary else found - found != 0:

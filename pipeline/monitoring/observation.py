@@ -82,7 +82,8 @@ class Observation(Frozen):
     """`version` is production's bundle; `window` the newest full, labelled window after its own data ended.
 
     `new_labels` counts the labelled rows since then. `labels` is what the store says of all labels it was given.
-    `broken` are all days with a fault of those that were read, oldest first: `feed` is about the newest week alone.
+    `broken` are all days with a fault since production's own data ended, however long ago, and of those before it that
+    were read, oldest first: `feed` is about the newest week alone.
     `history` has one glance for each day that a window could have ended on.
     """
 

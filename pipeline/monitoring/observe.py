@@ -1,7 +1,7 @@
 """One look at the logged rows: reads the store, asks feed, drift and decay, and writes what they say."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -15,10 +15,11 @@ from pipeline.frames import write_text
 from pipeline.monitoring import decay, drift, feed, rescoring
 from pipeline.monitoring.config import Monitoring, read_monitoring
 from pipeline.monitoring.labels import LabelCounts
+from pipeline.monitoring.log import DAY, SCORE
 from pipeline.monitoring.observation import PATH, BrokenDay, Observation, Reading
 from pipeline.monitoring.reference import read_reference
-from pipeline.monitoring.scan import Looker, Scanned, scan
-from pipeline.monitoring.store import open_store
+from pipeline.monitoring.scan import Looker, Scanned, scan, tallies
+from pipeline.monitoring.store import Store, open_store
 from pipeline.monitoring.tally import Tally, total
 from pipeline.verdict import Curve, Table
 from serving import bundle
@@ -55,6 +56,11 @@ class Look:
         return max(oldest, min(after, needed))
 
     @property
+    def since(self) -> date:
+        """The first day that a retraining would newly learn, however long ago: a broken one forbids it."""
+        return self.data_end + timedelta(days=1) if self.data_end else date.min
+
+    @property
     def last(self) -> date:
         """The last full day."""
         return self.as_of - timedelta(days=1)
@@ -65,17 +71,27 @@ def run(context: Context, as_of: date, say: Callable[[str], None], served: Path 
 
     `served` is a bundle's folder where main does not say what is in production. Raises UnavailableError, BundleError.
     """
+    rules = read_monitoring(context.root)  # before anything else reads params.yaml: its faults are named
     say("production's bundle")
     parity = context.params.gates.differential.parity_tolerance
-    look = Look(_looker(context, served), read_monitoring(context.root), as_of, parity)
+    look = Look(_looker(context, served), rules, as_of, parity)
     store = open_store(context)
     say(f"rows from {look.first} to {look.last}")
     scanned = scan(store.batches(look.first, look.last), look.looker)
     say("feed, drift and decay")
-    since = date.min if look.data_end is None else look.data_end + timedelta(days=1)
-    observation = judge(scanned, look, new_labels(store.days(since, look.last), look), store.label_counts())
+    new = new_labels(store.days(look.since, look.last), look)
+    observation = judge(scanned, look, new, store.label_counts(), _older(store, look, say))
     write(context.root, observation)
     return observation
+
+
+def _older(store: Store, look: Look, say: Callable[[str], None]) -> dict[date, Tally]:
+    """Counts of the days that a retraining would learn and that are too old for anything else to be said of them."""
+    before = look.first - timedelta(days=1)
+    if look.since > before:
+        return {}
+    say(f"faults in rows to {before}")
+    return tallies(store.batches(look.since, before, (DAY, SCORE, *store.features)), look.looker)
 
 
 def _looker(context: Context, served: Path | None) -> Looker:
@@ -101,13 +117,16 @@ def new_labels(days: pl.DataFrame, look: Look) -> int:
     return int(new["labelled"].sum())
 
 
-def judge(scanned: Scanned, look: Look, new: int, labels: LabelCounts | None) -> Observation:
-    """Everything that is said, from what was read. Pure."""
+def judge(
+    scanned: Scanned, look: Look, new: int, labels: LabelCounts | None, older: Mapping[date, Tally] | None = None
+) -> Observation:
+    """Everything that is said, from what was read. Pure. Of the days in `older` faults alone are told."""
     model, reference = look.looker.model, look.looker.reference
     known = feed.Known(model.schema, reference, look.rules.feed)
     setting = decay.Setting(look.data_end, look.as_of, model.schema.label_delay_days, look.rules.decay)
     broken = feed.broken_days(scanned.tallies, known)
     found = decay.judge(scanned.days, scanned.outcomes, reference, model.card.task, setting, broken)
+    all_broken = {**feed.broken_days(older or {}, known), **broken}
     newest = newest_days(scanned.tallies, look.as_of, _DRIFT_DAYS)
     when = f"{look.as_of - timedelta(days=_DRIFT_DAYS)} to {look.last}"
     return Observation(
@@ -118,7 +137,7 @@ def judge(scanned: Scanned, look: Look, new: int, labels: LabelCounts | None) ->
         data_end=look.data_end,
         window=found.window,
         feed=feed.judge(scanned.tallies, known, look.as_of, (_logged_scores(scanned, look),)),
-        broken=tuple(BrokenDay(day=day, fault=fault) for day, fault in sorted(broken.items())),
+        broken=tuple(BrokenDay(day=day, fault=fault) for day, fault in sorted(all_broken.items())),
         drift=drift.judge(newest, model.schema, reference, when),
         decay=found.section,
         labels=labels,

@@ -74,6 +74,17 @@ def scan(batches: Iterable[pl.DataFrame], looker: Looker) -> Scanned:
     return found
 
 
+def tallies(batches: Iterable[pl.DataFrame], looker: Looker) -> dict[date, Tally]:
+    """Rows counted by day and nothing more: all that a broken day is known by, without labels or scoring."""
+    found: dict[date, Tally] = {}
+    for batch in batches:
+        for frame in batch.partition_by("day", maintain_order=True):
+            day: date = frame["day"][0]
+            counted = tally.of_rows(frame, looker.model.schema, looker.reference)
+            found[day] = found[day] + counted if day in found else counted
+    return found
+
+
 def _add(found: Scanned, frame: pl.DataFrame, looker: Looker) -> None:
     """Count the rows of one day."""
     day: date = frame["day"][0]

@@ -20,6 +20,7 @@ pytestmark = needs_prometheus
 POD = {"namespace": "flightline-staging", "pod": "flightline-abc-1", "rollouts_pod_template_hash": "abc"}
 ROW = json.dumps({"temp": 39.0, "seats": 149, "origin": "JFK", "dest": "ORD"}).encode()
 MODEL = '{env="staging",version="v1"}'
+REGRESSION = '{env="fork",version="v2"}'
 ROLLOUT = 'namespace="flightline-staging",name="flightline"'
 CONTAINER = '{namespace="flightline-staging",pod="flightline-abc-1",container="server"}'
 # What the cluster, the controller and monitoring would say beside the server.
@@ -29,6 +30,7 @@ flightline_decay_known{MODEL} 1
 flightline_feed_alarm{MODEL} 0
 flightline_observed_over_expected{MODEL} 1.02
 flightline_skill{MODEL} 0.05
+flightline_mean_residual{REGRESSION} -12.5
 flightline_labelled_rows{MODEL} 5000
 flightline_observation_timestamp_seconds{MODEL} 1700000000
 flightline_psi{{env="staging",version="v1",feature="temp"}} 1.5
@@ -73,6 +75,13 @@ def _missing(address: str) -> list[str]:
 def test_every_query_of_every_dashboard_has_an_answer(watched: str) -> None:
     assert len({one.panel for one in queries()}) > 30
     assert _missing(watched) == []
+
+
+def test_a_regression_has_its_residual_where_a_classification_has_its_ratio(watched: str) -> None:
+    title = "Observed against expected"
+    assert {one.dashboard for one in queries() if one.panel == title} == {"model", "retraining"}
+    assert title not in {one.panel for one in unanswered(watched, env="fork")}
+    assert {one.panel for one in unanswered(watched, env="fork")} >= {"Skill", "Decay"}
 
 
 def test_a_query_without_an_answer_is_named(watched: str, tmp_path: Path) -> None:

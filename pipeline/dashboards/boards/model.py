@@ -1,7 +1,7 @@
 """What is asked, what is answered, and whether it comes true."""
 
 from pipeline.dashboards.model import Board, Panel, Query, Row
-from pipeline.dashboards.queries import ENV, HERE, RANGE, level, mean_score, observed, per_row
+from pipeline.dashboards.queries import ENV, HERE, RANGE, came_true, level, mean_score, observed, per_row
 
 MODEL = Board(
     "model",
@@ -57,12 +57,9 @@ MODEL = Board(
             "As it came true",
             (
                 Panel(
-                    "Observed over expected",
-                    "Newest full window of labelled days. 1 is calibrated; the observation says what chance gives.",
-                    (
-                        observed("flightline_observed_over_expected"),
-                        level(1, "as expected"),
-                    ),
+                    "Observed against expected",
+                    "Newest full, labelled window: ratio, 1 is calibrated; for a regression outcome less score, 0 is.",
+                    came_true(),
                     unit="ratio",
                     source="monitoring",
                 ),

@@ -1,7 +1,7 @@
 """Why a retraining starts, and why not."""
 
 from pipeline.dashboards.model import Board, Panel, Query, Row
-from pipeline.dashboards.queries import ENV, level, observed, versions
+from pipeline.dashboards.queries import ENV, came_true, versions
 
 RETRAINING = Board(
     "retraining",
@@ -61,12 +61,9 @@ RETRAINING = Board(
                     source="monitoring",
                 ),
                 Panel(
-                    "Observed over expected",
-                    "The reading that most often tells decay.",
-                    (
-                        observed("flightline_observed_over_expected"),
-                        level(1, "as expected"),
-                    ),
+                    "Observed against expected",
+                    "The reading that most often tells decay: ratio, or for a regression mean outcome less score.",
+                    came_true(),
                     unit="ratio",
                     source="monitoring",
                 ),

@@ -26,13 +26,18 @@ class Looks:
     def at(self, as_of: date) -> Observation:
         """What `observe` says on that day, from the same rows by the same code; without the counts of all labels."""
         look = Look(self.looker, self._rules, as_of, self._parity)
-        within = [look.first + timedelta(days=at) for at in range((as_of - look.first).days)]
+        since = look.since if look.data_end else look.first
+        older, seen = self._between(since, look.first), self._between(look.first, as_of)
+        new = sum(one.labelled for one in (*older.days, *seen.days) if one.day >= look.since)
+        return observe.judge(seen, look, new, None, older.tallies)
+
+    def _between(self, first: date, end: date) -> Scanned:
+        """The days from the first to the one before the end, each read if it was not yet."""
+        within = [first + timedelta(days=at) for at in range((end - first).days)]
         for day in within:
             if day not in self._days:
                 self._days[day] = scan(self._store.batches(day, day), self.looker)
-        seen = together(self._days[day] for day in within)
-        new = sum(one.labelled for one in seen.days if look.data_end is None or one.day > look.data_end)
-        return observe.judge(seen, look, new, None)
+        return together(self._days[day] for day in within)
 
 
 def together(parts: Iterable[Scanned]) -> Scanned:

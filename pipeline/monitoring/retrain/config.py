@@ -5,11 +5,13 @@ docs/retraining.md says what each setting is for.
 
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from pipeline.config import Frozen, read_params, validated
+from pipeline.config import Frozen, validated
+from pipeline.monitoring.retrain.schedule import checked
+from pipeline.yamls import section
 
 Engine = Literal["job", "workflow", "local"]
 KEY = r"^[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*$"
@@ -29,7 +31,7 @@ class Retrain(Frozen):
     """
 
     engine: Engine = "job"
-    schedule: str = Field("30 6 * * *", min_length=9)
+    schedule: Annotated[str, AfterValidator(checked)] = "30 6 * * *"
     window_key: str = Field("data.end", pattern=KEY)
     branch: str = Field("retrain", min_length=1)
     cooldown_days: int = Field(28, ge=1)
@@ -42,6 +44,17 @@ class Retrain(Frozen):
     spot: Place = Place()
 
 
+class _Named(Frozen):
+    """The section under its name, so that a fault says the whole field."""
+
+    retrain: Retrain
+
+
 def read_retrain(root: Path) -> Retrain:
     """Section `retrain` of `params.yaml` under `root`. Raises ConfigError naming file, field and value."""
-    return validated(Retrain, read_params(root).retrain, root / "params.yaml")
+    return of(section(root, "retrain"), root / "params.yaml")
+
+
+def of(document: Any, path: Path) -> Retrain:
+    """A section as the file at this path has it. Raises ConfigError."""
+    return validated(_Named, {"retrain": document}, path).retrain

@@ -8,18 +8,32 @@ from typing import Any
 
 from pipeline.config import ConfigError, Settings
 from pipeline.delivery.cluster import Cluster, ClusterError, ConflictError, connect
+from pipeline.errors import UnavailableError
 from pipeline.monitoring.retrain import manifests
 
 
 def submit(engine: str, settings: Settings, as_of: date, force: str = "") -> str:
     """Start it, unless that day's has been started; a sentence. Raises ConfigError, ClusterError, UnavailableError."""
-    if engine == "job":
-        return start_job(connect(), settings, as_of, force)
-    if engine == "workflow":
-        from pipeline.monitoring.retrain import argo
+    start = _STARTED.get(engine)
+    if start is None:
+        raise ConfigError(f"--engine: {engine!r} is none; there are job, workflow and local")
+    try:
+        return start(settings, as_of, force)
+    except (ConfigError, UnavailableError) as error:
+        raise type(error)(f"{error}; or retrain on this machine with `--engine local`") from error
 
-        return argo.submit(argo.Server.of(), settings, as_of, force)
-    raise ConfigError(f"--engine: {engine!r} is none; there are job, workflow and local")
+
+def _job(settings: Settings, as_of: date, force: str) -> str:
+    return start_job(connect(), settings, as_of, force)
+
+
+def _workflow(settings: Settings, as_of: date, force: str) -> str:
+    from pipeline.monitoring.retrain import argo
+
+    return argo.submit(argo.Server.of(), settings, as_of, force)
+
+
+_STARTED = {"job": _job, "workflow": _workflow}
 
 
 def start_job(cluster: Cluster, settings: Settings, as_of: date, force: str) -> str:

@@ -12,10 +12,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
-from pipeline import paths
-from pipeline.config import ConfigError, Frozen, validated
+from pipeline import paths, yamls
+from pipeline.config import ConfigError, Frozen
 from pipeline.context import Context
 from pipeline.delivery.git import REMOTE, Checkout, Repository
 from pipeline.delivery.history import timeline
@@ -26,7 +24,7 @@ from pipeline.errors import UnavailableError, foreseen
 from pipeline.frames import TableError
 from pipeline.monitoring.config import read_monitoring
 from pipeline.monitoring.observation import Observation
-from pipeline.monitoring.retrain import attempts, circuit, guards, ledger, proposal, seasons, window, workspace
+from pipeline.monitoring.retrain import attempts, circuit, config, guards, ledger, proposal, seasons, window, workspace
 from pipeline.monitoring.retrain.attempts import LOCK, OBSERVATION, PARAMS, Attempt, Outcome
 from pipeline.monitoring.retrain.body import SHADOW
 from pipeline.monitoring.retrain.config import Retrain
@@ -109,8 +107,9 @@ class Run:
 
     def settings(self, main: str) -> Retrain:
         """Section `retrain` of main's params.yaml: what was reviewed, and not what lies here. Raises ConfigError."""
-        document = yaml.safe_load(self.file(main, PARAMS)) or {}
-        return validated(Retrain, document.get("retrain") or {}, self.checkout.root / PARAMS)
+        path = self.checkout.root / PARAMS
+        document = yamls.load(self.file(main, PARAMS), path) or {}
+        return config.of(document.get("retrain") or {}, path)
 
     def released(self, main: str) -> Release | None:
         """What main says is in production."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from pipeline import yamls
 from pipeline.config import ConfigError
 
 WHERE = "params.yaml"
@@ -79,7 +80,4 @@ def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _document(text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{WHERE}: not YAML: {' '.join(str(error).split())}") from error
+    return yamls.load(text, WHERE)

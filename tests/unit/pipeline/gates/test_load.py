@@ -1,9 +1,10 @@
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pipeline.config import LoadGate
+from pipeline.config import ConfigError, LoadGate
 from pipeline.gates import load
 from pipeline.gates import load_measurements as measured
 from pipeline.gates.load_measurements import QUANTILES, Burst, Measurements, ServerRun
@@ -33,6 +34,15 @@ def burst(p95: float = 0.004, *, users: int = 8, requests: int = 3000, failures:
 def server(*rounds: Burst, memory: int = 90 << 20, fault: str | None = None) -> ServerRun:
     quantiles = tuple(0.001 * (1 + share) for share in QUANTILES)
     return ServerRun(rounds=rounds, quantiles=quantiles, ready_seconds=0.4, memory_bytes=memory, fault=fault)
+
+
+@pytest.mark.parametrize(("steps", "said"), [((0, -2), r"0 is 0; .*from 1"), ((1, 300), "1 is 300")])
+def test_a_step_that_is_no_number_of_users_is_named_before_anything_is_served(
+    tmp_path: Path, steps: tuple[int, ...], said: str
+) -> None:
+    limits = LIMITS.model_copy(update={"stress_users": steps})
+    with pytest.raises(ConfigError, match=rf"params\.yaml: gates\.load\.stress_users\.{said}"):
+        load.measure(tmp_path, None, [{"temp": 39.0}], limits)
 
 
 def alone(candidate: ServerRun) -> GateResult:

@@ -45,6 +45,16 @@ def test_it_says_it_in_a_few_lines(found: Backtest) -> None:
     assert "labels x 2: 100% found" in text
 
 
+def test_both_rates_are_told_with_what_each_is_given_and_which_one_was_stated(found: Backtest) -> None:
+    rates = {"given": found.given.model_copy(update={"per_stream": 0.04}), "stated": 0.05}
+    sampled = found.sampled.model_copy(update={"per_stream": 0.135})
+    _, first, second, *_ = backtest.text(found.model_copy(update={**rates, "sampled": sampled})).splitlines()
+    assert first.startswith("- given that the held-out days are what days are like: 4.0% of streams")
+    assert first.endswith("at most 5.0% are stated, which holds")
+    assert second.startswith("- given that they are a sample of them: 13.5% of streams")
+    assert second.endswith("what to expect in life")
+
+
 def test_the_same_seed_gives_the_same_figures(found: Backtest) -> None:
     assert backtest.run(reference(), "classification", RULES, streams=60) == found
 
@@ -52,6 +62,7 @@ def test_the_same_seed_gives_the_same_figures(found: Backtest) -> None:
 def test_limits_that_are_too_narrow_do_not_hold(found: Backtest) -> None:
     noisy = found.model_copy(update={"given": found.given.model_copy(update={"per_stream": 0.3})})
     assert not noisy.holds
+    assert "does NOT hold" in backtest.text(noisy)
 
 
 def test_too_few_held_out_days_are_refused() -> None:

@@ -27,8 +27,8 @@ def test_without_a_section_the_defaults_hold(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("section", "said"),
     [
-        ({"feed": {"max_psy": 1}}, "feed.max_psy"),
-        ({"decay": {"alarms_per_stream": 2}}, "decay.alarms_per_stream"),
+        ({"feed": {"max_psy": 1}}, "params.yaml: monitoring.feed.max_psy: "),
+        ({"decay": {"alarms_per_stream": 2}}, "monitoring.decay.alarms_per_stream"),
         ({"decay": {"days": 90}}, "days at most stream_days"),
         ({"decay": {"min_blocks": 29}}, "min_blocks must be at most days"),
     ],

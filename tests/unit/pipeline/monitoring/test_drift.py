@@ -3,6 +3,7 @@
 from datetime import date
 
 import numpy as np
+import polars as pl
 import pytest
 
 from pipeline.monitoring import drift
@@ -68,6 +69,14 @@ def test_a_seasonal_column_that_moved_far_is_reported_and_no_alarm(looker: Looke
 
 def test_the_score_is_among_the_readings(looker: Looker) -> None:
     assert value(judged(looker), drift.SCORE) < 0.1
+
+
+def test_a_column_of_nulls_is_told_from_one_that_is_not_logged(looker: Looker) -> None:
+    days = monitored.logged(looker.bundle.path, looker.bundle.version, date(2013, 4, 1), 2)
+    frames = [day.with_columns(seats=pl.lit(None, pl.Float64)).drop("dest") for day in days]
+    section = drift.judge(total(scan(frames, looker).tallies.values()), looker.model.schema, looker.reference, "April")
+    said = {one.name: one.reason for one in section.readings if one.value is None}
+    assert said == {"seats": "no logged row has a value", "dest": "the log does not carry it"}
 
 
 def test_no_rows_is_too_little(looker: Looker) -> None:

@@ -104,6 +104,16 @@ def test_a_number_will_do_where_the_model_is_no_classifier(tmp_path: Path) -> No
     assert [one.fix for one in bad.first] == ["write a finite number"] * 2
 
 
+def test_a_truth_is_a_label_of_a_classification_alone(tmp_path: Path) -> None:
+    rows = [{"id": str(at), "label": one} for at, one in enumerate((True, "true", "FALSE", False))]
+    (tmp_path / "a.jsonl").write_text(lines(*rows))
+    assert [one.label for one in read(tmp_path / "a.jsonl")[0]] == [1, 1, 0, 0]
+    found, bad = read(tmp_path / "a.jsonl", binary=False)
+    assert found == []
+    assert [one.value for one in bad.first] == ["True", "'true'", "'FALSE'", "False"]
+    assert all(one.field == "label" and one.fix.startswith("write a finite number") for one in bad.first)
+
+
 def test_of_many_bad_rows_the_first_are_named(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id,label\n" + "a,9\n" * 100)
     _, bad = read(tmp_path / "a.csv")

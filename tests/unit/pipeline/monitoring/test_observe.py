@@ -10,8 +10,10 @@ from pipeline.monitoring import observe
 from pipeline.monitoring.config import DecayLimits, Monitoring
 from pipeline.monitoring.observation import Observation, read_observation
 from pipeline.monitoring.observe import Look
+from pipeline.monitoring.play.looks import Looks
 from pipeline.monitoring.scan import Looker, scan
-from tests import monitored
+from pipeline.monitoring.store import Store
+from tests import monitored, observed
 
 AS_OF = date(2013, 5, 6)
 RULES = Monitoring(decay=DecayLimits(resamples=200))
@@ -55,6 +57,48 @@ def test_broken_days_are_in_order_and_sound_ones_are_not_among_them(looker: Look
     days = [AS_OF - timedelta(days=back) for back in (20, 8, 1)]
     assert [one.day for one in looked(looker, april, *reversed(days)).broken] == days
     assert looked(looker, april).broken == ()
+
+
+def test_a_broken_day_beyond_the_history_is_told_of_and_nothing_else_is_said_of_it(
+    looker: Looker, april: list[pl.DataFrame], tmp_path: Path
+) -> None:
+    """Decay reads `history_days`; a retraining learns everything since production's data ended."""
+    decay = DecayLimits(history_days=28, days=7, min_blocks=5, resamples=200)
+    look, store = Look(looker, Monitoring(decay=decay), AS_OF, 1e-5), stored(tmp_path, [celsius(april[0]), *april[1:]])
+    older = observe._older(store, look, lambda _: None)
+    assert sorted(older) == [FIRST + timedelta(days=at) for at in range((look.first - FIRST).days)] != []
+    found = observe.judge(scan(store.batches(look.first, look.last), looker), look, 0, None, older)
+    assert [one.day for one in found.broken] == [FIRST]
+    assert found.curves[0].x[0] == look.first.toordinal()
+    assert observe._older(store, Look(looker, RULES, AS_OF, 1e-5), pytest.fail) == {}
+
+
+@pytest.mark.parametrize("history", [28, 180])
+def test_a_played_morning_tells_of_the_same_broken_days(
+    looker: Looker, april: list[pl.DataFrame], tmp_path: Path, history: int
+) -> None:
+    store = stored(tmp_path, [celsius(april[0]), *april[1:]])
+    rules = Monitoring(decay=DecayLimits(history_days=history, days=7, min_blocks=5, resamples=200))
+    assert [one.day for one in Looks(store, looker, rules, 1e-5).at(AS_OF).broken] == [FIRST]
+
+
+def stored(root: Path, days: list[pl.DataFrame]) -> Store:
+    """A store of these rows, as a server logs them, without labels."""
+    features = {name: days[0].schema[name] for name in ("temp", "dewp", "seats", "origin", "dest")}
+    made = observed.store(root / "kept", features=features)
+    rows = (row for day in days for row in day.iter_rows(named=True))
+    added = made.add_predictions(
+        observed.line(
+            row["id"],
+            row["time"].isoformat().replace("+00:00", "Z"),
+            version=row["version"],
+            score=row["score"],
+            features={name: row[name] for name in features},
+        )
+        for row in rows
+    )
+    assert (added.skipped, len(added.days)) == (0, len(days))
+    return made
 
 
 def test_what_was_found_is_written_and_read_again(looker: Looker, april: list[pl.DataFrame], tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from pipeline.errors import UnavailableError
 from pipeline.monitoring.retrain import argo, engines, manifests
 from pipeline.monitoring.retrain.config import Retrain
 from pipeline.monitoring.retrain.steps import HOLDER
+from tests.unit.pipeline.delivery.api import configured
 
 PROJECT = Path(__file__).resolve().parents[5]
 SETTINGS = read_settings(PROJECT)
@@ -142,6 +143,15 @@ def test_address_is_given_as_argos_own_command_takes_it(place: str) -> None:
 
 def test_what_is_forced_has_a_name_of_its_own() -> None:
     assert manifests.name_for(SETTINGS, DAY, "a new schema") == f"{NAME}-forced"
+
+
+@pytest.mark.parametrize(("engine", "kind"), [("job", ClusterError), ("workflow", ConfigError)])
+def test_without_a_cluster_the_engine_that_needs_none_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str, kind: type[Exception]
+) -> None:
+    monkeypatch.delenv("ARGO_SERVER", raising=False)
+    with configured(tmp_path / "none"), pytest.raises(kind, match=r"`--engine local`"):
+        engines.submit(engine, SETTINGS, DAY)
 
 
 def test_unknown_engine_is_named() -> None:

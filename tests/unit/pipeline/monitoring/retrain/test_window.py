@@ -52,6 +52,10 @@ def test_value_that_stands_for_another_too_is_refused(key: str) -> None:
         ("a: {start: 2013-01-01}\n", r"no 'a\.end'"),
         ("a: {end: soon}\n", "is 'soon'"),
         ("a: [\n", "not YAML"),
+        (
+            "a: {end: 2013-13-03}\n",
+            r"params\.yaml: a\.end: month must be in 1\.\.12.*\(got '2013-13-03'\); write a day",
+        ),
     ],
 )
 def test_key_that_names_no_day_is_an_error_with_the_fix(text: str, said: str) -> None:
