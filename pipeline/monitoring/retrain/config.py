@@ -7,9 +7,12 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
 from pydantic import Field
 
-from pipeline.config import Frozen, read_params, validated
+from pipeline import production
+from pipeline.config import ConfigError, Frozen, read_params, validated
+from pipeline.context import Context
 
 Engine = Literal["job", "workflow", "local"]
 KEY = r"^[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*$"
@@ -45,3 +48,23 @@ class Retrain(Frozen):
 def read_retrain(root: Path) -> Retrain:
     """Section `retrain` of `params.yaml` under `root`. Raises ConfigError naming file, field and value."""
     return validated(Retrain, read_params(root).retrain, root / "params.yaml")
+
+
+def as_written(text: str, path: Path) -> Retrain:
+    """The same of a `params.yaml` that git has. Raises ConfigError naming `path`, field and value."""
+    try:
+        document = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {error}") from error
+    return validated(Retrain, document.get("retrain") or {}, path)
+
+
+def is_retraining(context: Context, branch: str) -> bool:
+    """Whether main calls this branch the one of retraining, whatever the branch says. Raises ConfigError, GitError."""
+    if not branch:
+        return False
+    main = production.main_ref(context)
+    if main is None:
+        return branch == read_retrain(context.root).branch
+    there = f"{main}:params.yaml"
+    return branch == as_written(context.git("show", there), Path(there)).branch

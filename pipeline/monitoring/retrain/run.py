@@ -12,10 +12,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from pipeline import paths
-from pipeline.config import ConfigError, Frozen, validated
+from pipeline.config import ConfigError, Frozen
 from pipeline.context import Context
 from pipeline.delivery.git import REMOTE, Checkout, Repository
 from pipeline.delivery.history import timeline
@@ -29,7 +27,7 @@ from pipeline.monitoring.observation import Observation
 from pipeline.monitoring.retrain import attempts, circuit, guards, ledger, proposal, seasons, window, workspace
 from pipeline.monitoring.retrain.attempts import LOCK, OBSERVATION, PARAMS, Attempt, Outcome
 from pipeline.monitoring.retrain.body import SHADOW
-from pipeline.monitoring.retrain.config import Retrain
+from pipeline.monitoring.retrain.config import Retrain, as_written
 from pipeline.monitoring.retrain.errors import AttemptError, LostError
 from pipeline.monitoring.retrain.guards import Answer, Asked
 from pipeline.monitoring.retrain.ledger import Ledger
@@ -105,8 +103,7 @@ class Run:
 
     def settings(self, main: str) -> Retrain:
         """Section `retrain` of main's params.yaml: what was reviewed, and not what lies here. Raises ConfigError."""
-        document = yaml.safe_load(self.file(main, PARAMS)) or {}
-        return validated(Retrain, document.get("retrain") or {}, self.checkout.root / PARAMS)
+        return as_written(self.file(main, PARAMS), self.checkout.root / PARAMS)
 
     def released(self, main: str) -> Release | None:
         """What main says is in production."""
