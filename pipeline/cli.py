@@ -154,8 +154,12 @@ def gate(
     *,
     retrain: Annotated[
         bool,
-        typer.Option("--retrain", envvar="FLIGHTLINE_RETRAIN", help="Ask for a gain, as a retrain pull request must."),
+        typer.Option("--retrain", help="Ask for a gain, as a retrain pull request must."),
     ] = False,
+    head: Annotated[
+        str,
+        typer.Option("--head", help="The branch that is judged; main's `retrain.branch` has to be a gain."),
+    ] = "",
     image: Annotated[str, typer.Option("--image", help="Load this very image, by digest, beside production's.")] = "",
     part: Annotated[
         bool,
@@ -170,8 +174,9 @@ def gate(
     """Every gate, the verdict and its report; or some gates, to look at or as a part of the verdict."""
     from pipeline import gate as gates
     from pipeline import report
+    from pipeline.monitoring.retrain.config import is_retraining
 
-    kind: gates.Kind = "retrain" if retrain else "change"
+    kind: gates.Kind = "retrain" if retrain or is_retraining(_context(), head) else "change"
     if names:
         return _some_gates(names, gates.part if part else gates.some, kind, image, as_json=as_json)
     if part:

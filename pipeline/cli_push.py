@@ -47,7 +47,7 @@ def commit_lock(
         bool, typer.Option("--json", help="Print JSON for a program instead of text for a person.")
     ] = False,
 ) -> int:
-    """Exit 0 committed, prepared or nothing to do, 1 refused. `go` in the output: HEAD holds this lock already."""
+    """Exit 0 committed, prepared or nothing to do, 1 refused. In the output, `go`: HEAD holds this lock already."""
     from pipeline.delivery import lock
     from pipeline.delivery.git import Here
     from pipeline.delivery.plan import write
@@ -61,8 +61,7 @@ def commit_lock(
         if pull_request and found.outcome == "prepared":
             found = lock.ask(here, found, say)
     if output is not None:
-        said = {name: getattr(found, name) or "" for name in ("outcome", "commit", "branch", "pull_request")}
-        write({**said, "go": str(lock.is_committed(here)).lower()}, output)
+        write(lock.values(here, found), output)
     typer.echo(found.model_dump_json() if as_json else found.text)
     code: int = found.exit_code
     return code

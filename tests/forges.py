@@ -208,7 +208,9 @@ def _status(played: Played, asked: Asked, sha: str) -> tuple[int, Any]:
 
 def _dispatch(played: Played, asked: Asked, workflow: str) -> tuple[int, Any]:
     played.dispatched.append({"workflow": workflow, **asked.body})
-    played.add_run(f"{workflow}@refs/heads/{asked.body['ref']}", event="workflow_dispatch", status="queued")
+    ref = asked.body["ref"]
+    told = {"event": "workflow_dispatch", "head_branch": ref, "status": "queued", "conclusion": ""}
+    played.add_run(f"{workflow}@refs/heads/{ref}", **told)
     return 204, None
 
 

@@ -27,7 +27,29 @@ def commit_lock(checkout: Checkout, how: How, say: Say) -> Outcome:
     """
     repository = Repository.of(checkout)
     locking = _Locking(repository, repository.head(), _written(checkout))
-    return deliver(repository, "", locking.plan, how, say)
+    found = deliver(repository, "", locking.plan, how, say)
+    if found.outcome != "pushed" or found.commit is None or is_all(repository, locking.head, found.commit):
+        return found
+    why = f"what was merged since {locking.head[:_SHORT]} was not checked with it: the run of that commit goes on"
+    return found.model_copy(update={"reason": f"{found.reason}; {why}"})
+
+
+def is_all(repository: Repository, source: str, commit: str) -> bool:
+    """Whether the lock is all that a commit adds to its source, so that checks of the one hold for the other."""
+    return repository.changed(source, commit) == [LOCK]
+
+
+def values(checkout: Checkout, outcome: Outcome) -> dict[str, str]:
+    """For a workflow: `commit` is empty where it has more than this run checked. Raises DeliveryError, GitError."""
+    repository = Repository.of(checkout)
+    checked = outcome.commit is not None and is_all(repository, repository.head(), outcome.commit)
+    return {
+        "outcome": outcome.outcome,
+        "commit": outcome.commit if checked and outcome.commit else "",
+        "branch": outcome.branch or "",
+        "pull_request": outcome.pull_request or "",
+        "go": str(is_committed(checkout)).lower(),
+    }
 
 
 def ask(checkout: Checkout, outcome: Outcome, say: Say) -> Outcome:

@@ -10,6 +10,7 @@ from typing import Literal
 from pipeline import paths
 from pipeline.delivery.answers import LOCK
 from pipeline.delivery.git import Repository
+from pipeline.delivery.lock import is_all
 from pipeline.delivery.plan import Found
 from pipeline.delivery.push import Say
 from pipeline.errors import GitError, UnavailableError
@@ -77,10 +78,12 @@ def _elsewhere(forge: Forge, branch: str, run: Run) -> str:
 
 
 def _going_on(repository: Repository, forge: Forge) -> Run | None:
-    """The run that committed HEAD, a lock, if it has not ended."""
+    """The run that committed HEAD, a lock, if it has not ended; it leaves HEAD alone that has more than it checked."""
     head = repository.head()
     if [repository.changed(one, head) for one in repository.parents(head)] != [[LOCK]]:
         return None
     source = _SOURCE.search(repository.text("show", "--no-patch", "--format=%B", head))
-    run = waiting.newest(forge, DELIVERY, source[1]) if source else None
+    if source is None or not is_all(repository, source[1], head):
+        return None
+    run = waiting.newest(forge, DELIVERY, source[1])
     return run if run is not None and run.status != "completed" else None

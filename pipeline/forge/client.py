@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from itertools import takewhile
 from urllib.parse import quote, urlsplit
 
 from pipeline.config import ConfigError, Settings
@@ -121,10 +121,14 @@ class Forge:
         self.client.put("POST", self._at(f"/statuses/{sha}"), {**said, **({"target_url": url} if url else {})})
 
     def dispatch(self, workflow: str, ref: str, inputs: Mapping[str, str]) -> None:
-        """Start a workflow by its file's name on a branch."""
+        """Start a workflow by its file's name on a branch.
+
+        With inputs it is started again where the answer was lost: no run tells which inputs it was given.
+        """
         before = self._newest(workflow)
         path = self._at(f"/actions/workflows/{quote(workflow, safe='')}/dispatches")
-        self.client.create(path, {"ref": ref, "inputs": dict(inputs)}, lambda: self._later(workflow, before))
+        asked = {"ref": ref, "inputs": dict(inputs)}
+        self.client.create(path, asked, lambda: None if inputs else self._later(workflow, ref, before))
 
     def open_issue(self, marker: str, title: str, body: str) -> Issue:
         """Our one open issue that starts with the marker (an HTML comment), made or updated in place."""
@@ -211,9 +215,10 @@ class Forge:
         dispatched = self.runs(event="workflow_dispatch")
         return next((one.id for one in dispatched if one.workflow == workflow), 0)
 
-    def _later(self, workflow: str, before: int) -> Any:
-        newest = self._newest(workflow)
-        return newest if newest > before else None
+    def _later(self, workflow: str, ref: str, before: int) -> int | None:
+        """The id of a run that was asked for since, on that branch: others ask for the same workflow on theirs."""
+        since = takewhile(lambda one: one.id > before, self.runs(event="workflow_dispatch"))
+        return next((one.id for one in since if (one.workflow, one.head_branch) == (workflow, ref)), None)
 
 
 def _api(origin: str) -> str:

@@ -553,6 +553,37 @@ def test_lock_goes_on_top_of_what_was_merged_meanwhile_where_it_still_answers(tw
     found = two.commit_lock()
     assert found.outcome == "pushed"
     assert two.subjects()[1] == "docs"
+    assert "the run of that commit goes on" in found.reason
+
+
+@pytest.mark.parametrize(
+    "path", ["docs/notes.md", "k8s/overlays/staging/kustomization.yaml", "k8s/releases/production/held.yaml"]
+)
+def test_lock_on_top_of_what_this_run_never_checked_is_released_by_its_own_run(
+    two: Learning, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its checks are waited for: those of the merge's run stop nothing, as that finds the lock there already."""
+    source = two.edit(0.5)
+    other = two.clone(tmp_path / "other")
+    text = (two.root / path).read_text() if (two.root / path).is_file() else ""
+    other.commit("meanwhile", {path: f"{text}# more\n"})
+    two.repro(3.0)
+    other.repro(3.0)
+    done = flightline(two, "commit-lock", "--push", "--output", str(tmp_path / "source"))
+    assert "the run of that commit goes on" in done.stdout
+    assert flightline(other, "commit-lock", "--push", "--output", str(tmp_path / "merge")).returncode == 0
+    outputs = [(tmp_path / one).read_text().splitlines() for one in ("source", "merge")]
+    assert [("commit=" in one, "go=false" in one) for one in outputs] == [(True, True)] * 2, "neither goes on"
+    assert ["outcome=pushed" in one for one in outputs] == [True, False]
+    two.git("checkout", "-q", "--", "dvc.lock")
+    two.pull()
+    assert two.plan().release
+    monkeypatch.setattr("time.sleep", lambda _: pytest.fail("a run is waited for that leaves this commit alone"))
+    with forges.played() as (forge, there, _):
+        there.add_run(".github/workflows/deliver.yml", head_sha=source, status="in_progress", conclusion="")
+        assert wanted(two.repository, forge, lambda: True, say)[0] == "all"
+    assert flightline(two, "commit-lock", "--push", "--output", str(tmp_path / "lock")).returncode == 0
+    assert "go=true" in (tmp_path / "lock").read_text().splitlines()
 
 
 def test_lock_of_what_main_no_longer_is_gives_way_to_the_newer_run(two: Learning, tmp_path: Path) -> None:

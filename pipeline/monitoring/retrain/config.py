@@ -9,9 +9,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
+from pipeline import production
 from pipeline.config import Frozen, validated
+from pipeline.context import Context
 from pipeline.monitoring.retrain.schedule import checked
-from pipeline.yamls import section
+from pipeline.yamls import load, section
 
 Engine = Literal["job", "workflow", "local"]
 KEY = r"^[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*$"
@@ -52,9 +54,25 @@ class _Named(Frozen):
 
 def read_retrain(root: Path) -> Retrain:
     """Section `retrain` of `params.yaml` under `root`. Raises ConfigError naming file, field and value."""
-    return of(section(root, "retrain"), root / "params.yaml")
+    return _of(section(root, "retrain"), root / "params.yaml")
 
 
-def of(document: Any, path: Path) -> Retrain:
-    """A section as the file at this path has it. Raises ConfigError."""
+def as_written(text: str, path: Path) -> Retrain:
+    """The same of a `params.yaml` that git has. Raises ConfigError naming `path`, field and value."""
+    document = load(text, path) or {}
+    return _of(document.get("retrain") or {}, path)
+
+
+def is_retraining(context: Context, branch: str) -> bool:
+    """Whether main calls this branch the one of retraining, whatever the branch says. Raises ConfigError, GitError."""
+    if not branch:
+        return False
+    main = production.main_ref(context)
+    if main is None:
+        return branch == read_retrain(context.root).branch
+    there = f"{main}:params.yaml"
+    return branch == as_written(context.git("show", there), Path(there)).branch
+
+
+def _of(document: Any, path: Path) -> Retrain:
     return validated(_Named, {"retrain": document}, path).retrain

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline import paths, yamls
+from pipeline import paths
 from pipeline.config import ConfigError, Frozen
 from pipeline.context import Context
 from pipeline.delivery.git import REMOTE, Checkout, Repository
@@ -24,10 +24,10 @@ from pipeline.errors import UnavailableError, foreseen
 from pipeline.frames import TableError
 from pipeline.monitoring.config import read_monitoring
 from pipeline.monitoring.observation import Observation
-from pipeline.monitoring.retrain import attempts, circuit, config, guards, ledger, proposal, seasons, window, workspace
+from pipeline.monitoring.retrain import attempts, circuit, guards, ledger, proposal, seasons, window, workspace
 from pipeline.monitoring.retrain.attempts import LOCK, OBSERVATION, PARAMS, Attempt, Outcome
 from pipeline.monitoring.retrain.body import SHADOW
-from pipeline.monitoring.retrain.config import Retrain
+from pipeline.monitoring.retrain.config import Retrain, as_written
 from pipeline.monitoring.retrain.errors import AttemptError, LostError
 from pipeline.monitoring.retrain.guards import Answer, Asked
 from pipeline.monitoring.retrain.ledger import Ledger
@@ -107,9 +107,7 @@ class Run:
 
     def settings(self, main: str) -> Retrain:
         """Section `retrain` of main's params.yaml: what was reviewed, and not what lies here. Raises ConfigError."""
-        path = self.checkout.root / PARAMS
-        document = yamls.load(self.file(main, PARAMS), path) or {}
-        return config.of(document.get("retrain") or {}, path)
+        return as_written(self.file(main, PARAMS), self.checkout.root / PARAMS)
 
     def released(self, main: str) -> Release | None:
         """What main says is in production."""

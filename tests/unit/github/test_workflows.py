@@ -25,6 +25,15 @@ FILES = [*WORKFLOWS.values(), *ACTIONS.values()]
 RUNS_STRANGERS_CODE = ("pr", "gate", "security", "checks")
 # Of main's code, beside a key, and without the model's.
 MAINS = ("report", "rollback")
+# Verbs that ask `origin` or the forge, and those that do without: `plan` then takes main as it was checked out.
+ASKS = {
+    *("ci judged", "ci wanted", "comment", "commit-lock", "image ensure", "promote", "publish", "reconcile"),
+    *("release", "rollback"),
+}
+DOES_WITHOUT = {
+    *("check change", "ci cluster", "ci give", "ci here", "ci identity", "ci login", "ci receive", "ci remote"),
+    *("evidence", "gate", "plan", "sign"),
+}
 
 
 def document(path: Path) -> dict[Any, Any]:
@@ -68,6 +77,21 @@ def test_no_text_reaches_a_shell_but_by_a_variable(path: Path) -> None:
         assert "${{" not in script
         for variable in re.findall(r"\$\{?[A-Z_]+\}?", script):
             assert re.search(rf'"[^"]*{re.escape(variable)}', script), f"{variable} is not quoted in {script!r}"
+
+
+def verbs(step: dict[str, Any]) -> set[str]:
+    """What a step runs, as the lists above name it."""
+    said = re.findall(r"flightline ((?:ci|check|image) [a-z]+|[a-z-]+)", str(step.get("run", "")))
+    return set(said)
+
+
+@pytest.mark.parametrize("path", FILES, ids=named)
+def test_a_verb_that_asks_the_remote_has_a_token(path: Path) -> None:
+    """A private repository answers nobody without one, and no checkout keeps its own."""
+    for step in steps(path):
+        assert verbs(step) <= ASKS | DOES_WITHOUT, "does it ask the remote? see the lists above"
+        if verbs(step) & ASKS:
+            assert step["env"].get("GITHUB_TOKEN") == "${{ github.token }}", step["run"]
 
 
 @pytest.mark.parametrize("name", RUNS_STRANGERS_CODE)

@@ -315,6 +315,27 @@ def test_workflow_whose_answer_was_lost_is_not_started_twice(forge: Forge, playe
     assert len(played.dispatched) == 1
 
 
+@pytest.mark.parametrize(("theirs", "sent"), [("release/staging/b", 2), ("promote/production/a", 1)])
+def test_run_that_somebody_else_asks_for_meanwhile_is_theirs(
+    forge: Forge, played: Played, theirs: str, sent: int
+) -> None:
+    """A required check of the branch would be missing; one of the same branch is as good as ours."""
+
+    def asked_for(_: float) -> None:
+        played.add_run("pr.yml", event="workflow_dispatch", head_branch=theirs)
+
+    played.faults.append(Fault(502, "POST"))
+    forge.client.sleep = asked_for
+    forge.dispatch("pr.yml", "promote/production/a", {})
+    assert len(played.said("POST")) == sent
+
+
+def test_workflow_with_inputs_is_rather_started_twice_than_taken_for_another_s(forge: Forge, played: Played) -> None:
+    played.faults.append(Fault(502, "POST", carried_out=True))
+    forge.dispatch("report.yml", "main", {"commit": "a" * 40})
+    assert [one["inputs"] for one in played.dispatched] == [{"commit": "a" * 40}] * 2
+
+
 def test_workflow_that_did_not_start_is_started_again(forge: Forge, played: Played) -> None:
     played.add_run("promote.yml@refs/heads/main", event="workflow_dispatch")
     played.faults.append(Fault(500, "POST"))
