@@ -238,7 +238,7 @@ def _as_day(value: Any) -> date:
 def from_store(context: Any, challenger: Path, version: str, limits: BenchmarkGate, last: date | None = None) -> Shadow:
     """The comparison on the newest labelled days of the store, at most DAYS of them, A_DAY rows of each at most.
 
-    Raises ShadowError.
+    Raises ShadowError; UnavailableError where the store is away or all of these rows are older than the fields kept.
     """
     import json
 
