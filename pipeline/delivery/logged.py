@@ -56,6 +56,8 @@ def _rescored(context: Context, opened: bundle.Bundle) -> Logged:
     if not set(opened.signature.names) <= set(store.features):
         return _not("`monitoring.fields` keeps not every column of them")
     found = rescore_stored(opened, store, SAMPLE, context.params.gates.differential.parity_tolerance)
+    if found.seen and not found.checked:
+        return _not(f"all {found.seen:,} were logged before `monitoring.fields` kept every column of them")
     if not found.checked:
         return _not(f"the store has none that version {opened.version[:12]} answered")
     return Logged(text=found.summary, difference="" if found.holds else found.difference)

@@ -45,7 +45,8 @@ def newest(store: Store, schema: Schema, as_of: date) -> pd.DataFrame:
     frames = list(store.batches(as_of - timedelta(days=_DAYS), as_of - timedelta(days=1), schema.names))
     if not frames:
         raise UnavailableError(f"nothing was logged in the {_DAYS} days before {as_of}")
-    return pandas_of(pl.concat(frames))
+    kept = set.intersection(*({*frame.columns} for frame in frames))
+    return pandas_of(pl.concat(frame.select(name for name in schema.names if name in kept) for frame in frames))
 
 
 def _sample(rows: pd.DataFrame) -> pd.DataFrame:

@@ -109,29 +109,29 @@ def _sound(kind: str, week: Tally, known: Known) -> str:
     return "none beyond the limit"
 
 
-def _cases(cases: int, tally: Tally, limit: float, known: Known) -> bool:
-    return cases >= known.limits.min_cases and cases > limit * tally.rows
+def _cases(cases: int, rows: int, limit: float, known: Known) -> bool:
+    return cases >= known.limits.min_cases and cases > limit * rows
 
 
 def _ranges(tally: Tally, known: Known) -> Iterator[Fault]:
     for name, seen in tally.columns.items():
-        if _cases(seen.out_of_range, tally, known.limits.max_out_of_range_share, known):
-            share = seen.out_of_range / tally.rows
+        if _cases(seen.out_of_range, seen.rows, known.limits.max_out_of_range_share, known):
+            share = seen.out_of_range / seen.rows
             yield Fault(RANGES, share, f"{name} is outside its range in {percent(share)} of rows")
 
 
 def _relations(tally: Tally, known: Known) -> Iterator[Fault]:
     for name, violations in tally.violations.items():
         usual = known.reference.relations.get(name, 0.0)
-        if _cases(violations, tally, usual + known.limits.max_relation_violation_share, known):
+        if _cases(violations, tally.rows, usual + known.limits.max_relation_violation_share, known):
             share = violations / tally.rows
             yield Fault(RELATIONS, share, f"{name} does not hold in {percent(share)} of rows (was a unit changed?)")
 
 
 def _unseen(tally: Tally, known: Known) -> Iterator[Fault]:
     for name, seen in tally.columns.items():
-        if _cases(seen.unseen, tally, known.limits.max_unseen_category_share, known):
-            share = seen.unseen / tally.rows
+        if _cases(seen.unseen, seen.rows, known.limits.max_unseen_category_share, known):
+            share = seen.unseen / seen.rows
             yield Fault(
                 UNSEEN, share, f"{name} is a category that the schema does not know in {percent(share)} of rows"
             )
@@ -162,7 +162,7 @@ def _too_young(since: date, limits: FeedLimits) -> tuple[Reading, Reading]:
 def _nulls(week: Tally, known: Known) -> Reading:
     """Whether a column lost its values since training."""
     increases = {
-        name: seen.nulls / week.rows - known.reference.features[name].nulls / known.reference.rows
+        name: seen.nulls / seen.rows - known.reference.features[name].nulls / known.reference.rows
         for name, seen in week.columns.items()
     }
     limit = known.limits.max_null_share_increase
@@ -226,7 +226,7 @@ def table(tally: Tally, known: Known) -> Table:
             rows.append((column.name, column.stability, None, None, None, None, None))
             continue
         usual = known.reference.features[column.name].nulls / known.reference.rows
-        shares = [count / tally.rows for count in (seen.nulls, seen.out_of_range, seen.unseen)]
+        shares = [count / seen.rows for count in (seen.nulls, seen.out_of_range, seen.unseen)]
         rows.append(
             (column.name, column.stability, psi_of(column, tally, known.reference), shares[0], usual, *shares[1:])
         )

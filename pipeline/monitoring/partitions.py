@@ -58,8 +58,14 @@ class Partitions:
         self.place.put(f"{kind}={day}/{hashlib.sha256(content).hexdigest()[:32]}.parquet", content)
 
     def tidy(self, kind: str, day: date, schema: pl.Schema) -> None:
-        """Make one of a day's small files where there are many. Two at once make the same one."""
+        """Make one of a day's small files where there are many. Two at once make the same one.
+
+        Files of other columns stay as they are: with these columns they would say that what was not kept was null.
+        """
         small = [name for name, size in self.day(kind, day).items() if size < SMALL_BYTES]
+        if len(small) <= MOST_SMALL_FILES:
+            return
+        small = [name for name in small if self.place.columns(name) == set(schema)]
         if len(small) > MOST_SMALL_FILES:
             self.put(kind, day, self.read(small, schema))
             self.place.delete(small)
@@ -71,6 +77,14 @@ class Partitions:
             return schema.to_frame()
         table = self.place.scan(some, schema)
         return self.place.collect(table if chosen is None else table.filter(chosen))
+
+    def by_columns(self, names: Iterable[str], wanted: Iterable[str]) -> dict[tuple[str, ...], list[str]]:
+        """The files by which of the wanted columns they have."""
+        asked, found = tuple(wanted), dict[tuple[str, ...], list[str]]()
+        for name in names:
+            there = self.place.columns(name)
+            found.setdefault(tuple(one for one in asked if one in there), []).append(name)
+        return found
 
     def settled(self, attempt: Callable[[], _Found]) -> _Found:
         """What an attempt that looks and then reads finds; it begins anew where a file has gone in between."""

@@ -80,13 +80,29 @@ class Place:
             extra_columns="ignore",
             hive_partitioning=False,
             glob=False,
-            storage_options=_options(_PATIENCE) if self.remote else None,
+            **self._reach,
         )
+
+    def columns(self, name: str) -> frozenset[str]:
+        """The columns that a Parquet file has; what is in a file never changes. Raises as `collect` does."""
+        if name not in self._columns:
+            with self._asking():
+                found = pl.scan_parquet(f"{self.where}/{name}", hive_partitioning=False, glob=False, **self._reach)
+                self._columns[name] = frozenset(found.collect_schema())
+        return self._columns[name]
 
     def collect(self, frame: pl.LazyFrame) -> pl.DataFrame:
         """What a query over files of this place finds. Raises FileNotFoundError, UnavailableError."""
         with self._asking():
             return frame.collect(engine="streaming")
+
+    @property
+    def _reach(self) -> dict[str, Any]:
+        return {"storage_options": _options(_PATIENCE) if self.remote else None}
+
+    @cached_property
+    def _columns(self) -> dict[str, frozenset[str]]:
+        return {}
 
     @cached_property
     def _objects(self) -> "ObjectStore":

@@ -71,18 +71,26 @@ def sampled(
 ) -> "pl.DataFrame":
     """`day`, `id` and these columns of the rows of some days, or of those chosen: no more than `most` of each day.
 
-    Of these days at least one has rows.
+    Rows that lack one of these columns are passed over: they were logged before it was kept, and are not null there.
+    Raises UnavailableError where no row is left.
     """
     import polars as pl
 
     columns = [_DAY, _ID, *(name for name in names if name not in (_DAY, _ID))]
     days: dict[date, pl.DataFrame] = {}
+    lost: list[str] = []
     for frame in store.batches(first, last, [*columns, *(chosen.meta.root_names() if chosen is not None else ())]):
         if frame.is_empty():
+            continue
+        if lacking := [name for name in columns if name not in frame.columns]:
+            lost += lacking
             continue
         day: date = frame[_DAY][0]
         rows = (frame if chosen is None else frame.filter(chosen)).select(columns)
         days[day] = drawn(pl.concat([days[day], rows]) if day in days else rows, most)
+    if not days:
+        kept = f"`monitoring.fields` kept {', '.join(dict.fromkeys(lost))}; wait for newer ones"
+        raise UnavailableError(f"{store.place.where}: all rows from {first} to {last} were logged before {kept}")
     return pl.concat(days.values())
 
 

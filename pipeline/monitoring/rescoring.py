@@ -113,26 +113,33 @@ def rescore_stored(bundle: Bundle, store: "Store", sample: int, allowed: float) 
 
 @dataclass(frozen=True)
 class Sample:
-    """Up to `most` rows of those that a version answered, by their ids alone, and how many there were."""
+    """Up to `most` rows of those that a version answered, by their ids alone, and how many there were.
+
+    Rows that lack a column are `seen`, and none of the sample: nobody knows what was asked. `lost` are such columns.
+    """
 
     seen: int
     rows: "pl.DataFrame"
     most: int
+    lost: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, frame: "pl.DataFrame", version: str, names: Collection[str], most: int = A_DAY) -> "Sample":
-        """Of a frame of the store: id, version, score, and those of `names` that it carries."""
+        """Of a frame of the store: id, version, score, and `names`."""
         import polars as pl
 
         kept = [_ID, _SCORE, *(name for name in names if name in frame.columns)]
         ours = frame.filter(pl.col(_VERSION) == version).select(kept)
-        return cls(ours.height, recent.drawn(ours, most), most)
+        lost = tuple(name for name in names if name not in frame.columns) if ours.height else ()
+        return cls(ours.height, ours.clear() if lost else recent.drawn(ours, most), most, lost)
 
     def __add__(self, other: "Sample") -> "Sample":
         """Of both together."""
         import polars as pl
 
-        return Sample(self.seen + other.seen, recent.drawn(pl.concat([self.rows, other.rows]), self.most), self.most)
+        rows = pl.concat([self.rows, other.rows], how="diagonal")
+        lost = tuple(dict.fromkeys([*self.lost, *other.lost]))
+        return Sample(self.seen + other.seen, recent.drawn(rows, self.most), self.most, lost)
 
 
 def reading(bundle: Bundle, samples: Sequence[Sample], allowed: float) -> Reading:
@@ -143,9 +150,9 @@ def reading(bundle: Bundle, samples: Sequence[Sample], allowed: float) -> Readin
     if not seen:
         reason = f"none of the logged requests was answered by {bundle.version[:12]}"
         return Reading(name=SCORES, value=None, high=allowed, reason=reason)
-    rows = pl.concat([one.rows for one in samples])
-    lost = [name for name in bundle.signature.names if name not in rows.columns]
-    if lost:
+    rows = pl.concat([one.rows for one in samples], how="diagonal")
+    if rows.is_empty():
+        lost = dict.fromkeys(name for one in samples for name in one.lost)
         reason = f"not checked: the log does not carry {', '.join(lost)}"
         return Reading(name=SCORES, value=None, high=allowed, reason=reason)
     found = _again(bundle, Sample(seen, rows, rows.height), allowed)
@@ -156,6 +163,8 @@ def reading(bundle: Bundle, samples: Sequence[Sample], allowed: float) -> Readin
 def _again(bundle: Bundle, sample: Sample, allowed: float) -> Rescored:
     """The sample's rows asked of the bundle."""
     rows = sample.rows
+    if rows.is_empty():
+        return Rescored(version=bundle.version, seen=sample.seen, allowed=allowed)
     columns = {name: rows[name].to_list() for name in bundle.signature.names}
     asked = Rescored(version=bundle.version, seen=sample.seen, checked=rows.height, allowed=allowed)
     return _compared(bundle, columns, rows[_ID].to_list(), rows[_SCORE].to_list(), asked)

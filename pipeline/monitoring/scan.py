@@ -45,7 +45,13 @@ class Scanned:
     labelled: dict[date, int] = field(default_factory=dict)
     cells: dict[tuple[date, str], Floats] = field(default_factory=dict)
     samples: dict[date, Sample] = field(default_factory=dict)
-    reason: str = ""
+    carried: set[str] = field(default_factory=set)
+    lacked: dict[frozenset[str], str] = field(default_factory=dict)
+
+    @property
+    def reason(self) -> str:
+        """Why there are no outcomes; a frame that lacks what others carry is older than the setting, and no reason."""
+        return next((why for columns, why in self.lacked.items() if columns >= self.carried), "")
 
     @property
     def days(self) -> tuple[Day, ...]:
@@ -92,14 +98,15 @@ def _add(found: Scanned, frame: pl.DataFrame, looker: Looker) -> None:
     found.tallies[day] = found.tallies[day] + counted if day in found.tallies else counted
     sample = Sample.of(frame, looker.bundle.version, looker.bundle.signature.names)
     found.samples[day] = found.samples[day] + sample if day in found.samples else sample
-    labelled = frame.filter(pl.col("label").is_not_null())
+    labelled, columns = frame.filter(pl.col("label").is_not_null()), frozenset(frame.columns)
     found.labelled[day] = found.labelled.get(day, 0) + len(labelled)
-    if found.reason or not len(labelled):
+    found.carried |= columns
+    if columns in found.lacked or not len(labelled):
         return
     try:
         _add_outcomes(found, day, labelled, looker)
     except KeyError as error:
-        found.reason = f"the log does not carry column {error}, which scoring, model.loss or the blocks need"
+        found.lacked[columns] = f"the log does not carry column {error}, which scoring, model.loss or the blocks need"
 
 
 def _add_outcomes(found: Scanned, day: date, labelled: pl.DataFrame, looker: Looker) -> None:

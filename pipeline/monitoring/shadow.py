@@ -1,11 +1,12 @@
 """Two models on the same logged rows: a challenger scores what production answered, before any user meets it.
 
-Paired, with whole days resampled, under the very rules and statistics of the benchmark gate. Production's score is the
-one that was logged: what callers were given.
+Paired, with whole days resampled (whole groups, where the schema's blocks are no days), under the very rules and
+statistics of the benchmark gate. Production's score is the one that was logged: what callers were given.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
@@ -13,12 +14,13 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from model.contract import Floats, Model
+from model.contract import Floats, Model, Schema
 from pipeline.config import BenchmarkGate, Frozen
 from pipeline.frames import columns_of
-from pipeline.gates import benchmark, statistics
+from pipeline.gates import benchmark, statistics, unseen
 from pipeline.monitoring.observation import Period
 from pipeline.monitoring.recent import as_pandas, sampled
+from pipeline.stages.blocks import DAY
 from pipeline.text import number
 from pipeline.verdict import Decision, GateResult
 from serving.bundle import Bundle
@@ -36,7 +38,7 @@ class Shadow(Frozen):
     """What the comparison found. `gate` has loss, slices and power as the benchmark gate words them.
 
     `distance` is Kolmogorov-Smirnov's between both models' scores; `flips` the share of decisions that differ, None
-    where the model decides nothing.
+    where the model decides nothing. `unsliced` says why there are no slices, "" where there are.
     """
 
     format: Literal[1] = 1
@@ -46,6 +48,7 @@ class Shadow(Frozen):
     gate: GateResult
     distance: float
     flips: float | None
+    unsliced: str = ""
 
     @property
     def decision(self) -> Decision:
@@ -60,10 +63,14 @@ class Shadow(Frozen):
 
 @dataclass(frozen=True)
 class Logged:
-    """Logged rows with a label, of one version of production: columns of the schema, label, day and logged score."""
+    """Logged rows with a label, of one version of production: columns of the schema, label, day and logged score.
+
+    `unit` is what is resampled as a whole: `DAY`, or the column that names the blocks.
+    """
 
     frame: pd.DataFrame
     version: str
+    unit: str = DAY
 
     @property
     def window(self) -> Period:
@@ -93,19 +100,59 @@ def trained_until(metrics: Mapping[str, Any]) -> date | None:
     return date.fromisoformat(str(rule["trained_until"])[:10]) if rule.get("kind") == "time" else None
 
 
+def unseen_by(rows: Logged, metrics: Mapping[str, Any], schema: Schema) -> Logged:
+    """The rows without the groups that a challenger trained on; those of one split by time have to be newer already.
+
+    Raises ShadowError where nothing tells which these are, or all of them are.
+    """
+    rule = metrics.get("split", {})
+    if rule.get("kind") == "time":
+        return rows
+    if rule.get("kind") != "group":
+        raise ShadowError("the challenger's metrics.json does not say how its rows were split; rebuild the bundle")
+    column = rule["column"]
+    if any(one.name == column and one.type != "category" for one in schema.columns):
+        raise ShadowError(f"the challenger's split is by {column!r}, a number, and only text is logged as it was split")
+    with _needing("leaving out the groups that the challenger trained on", schema):
+        held = unseen.holds_out(rule, rows.frame[column])
+    if not held.any():
+        raise ShadowError(
+            f"no labelled row of the log is of a group by {column!r} that the challenger was not trained on"
+        )
+    return replace(rows, frame=rows.frame[held])
+
+
+def unit_of(reference: Mapping[str, Any], schema: Schema) -> str:
+    """What a bundle's held-out blocks are, by its reference.json; by the schema where that has none."""
+    usual = schema.block if schema.event_time is None else DAY
+    return str(reference.get("blocks", {}).get("unit", usual))
+
+
 def compare(model: Model, rows: Logged, challenger: Bundle, limits: BenchmarkGate) -> Shadow:
-    """Score the rows with the challenger and hold its loss against the logged scores'. Pure but for the models."""
-    theirs, said = scores(challenger, rows.frame), rows.frame[_SCORE].to_numpy(np.float64)
+    """Score the rows with the challenger and hold its loss against the logged scores'. Pure but for the models.
+
+    Raises ShadowError where the log does not carry a column that this needs; slices are left out instead.
+    """
+    frame, schema = _prepared(rows, model.schema), model.schema
+    said = frame[_SCORE].to_numpy(np.float64)
+    with _needing("the challenger", schema):
+        theirs = scores(challenger, frame)
+    with _needing("model.loss", schema):
+        losses = model.loss(frame, theirs), model.loss(frame, said)
+    with _needing("resampling by blocks", schema):
+        blocks = frame[_DAY if rows.unit == DAY else rows.unit].astype(str).to_numpy()
+    slices, unsliced = _slices(model, frame)
     comparison = benchmark.Comparison(
-        candidate_loss=model.loss(rows.frame, theirs),
-        reference_loss=model.loss(rows.frame, said),
+        candidate_loss=losses[0],
+        reference_loss=losses[1],
         candidate_scores=theirs,
-        labels=rows.frame[model.schema.label].to_numpy(np.float64),
-        blocks=rows.frame[_DAY].astype(str).to_numpy(),
+        labels=frame[schema.label].to_numpy(np.float64),
+        blocks=blocks,
         task=model.card.task,
         reference_name="production",
         reference_scores=said,
-        slices=model.slices(rows.frame),
+        slices=slices,
+        unit="days" if rows.unit == DAY else "blocks",
     )
     return Shadow(
         challenger=challenger.version,
@@ -114,7 +161,35 @@ def compare(model: Model, rows: Logged, challenger: Bundle, limits: BenchmarkGat
         gate=benchmark.judge(comparison, "gain", limits),
         distance=statistics.ks_distance(theirs, said),
         flips=_flips(model.card.threshold, theirs, said),
+        unsliced=unsliced,
     )
+
+
+def _prepared(rows: Logged, schema: Schema) -> pd.DataFrame:
+    """With the column of the blocks where these are the days, which every row has."""
+    return rows.frame.assign(**{schema.block: rows.frame[_DAY].astype(str)}) if rows.unit == DAY else rows.frame
+
+
+def _slices(model: Model, frame: pd.DataFrame) -> tuple[Mapping[str, "pd.Series[Any]"], str]:
+    """The slices, or none and why: the gate has looked at them on the held-out rows."""
+    try:
+        with _needing("model.slices", model.schema):
+            return model.slices(frame), ""
+    except ShadowError as error:
+        return {}, str(error)
+
+
+@contextmanager
+def _needing(what: str, schema: Schema) -> Iterator[None]:
+    """A column that is not there becomes an error that names it, what needs it, and what to change."""
+    try:
+        yield
+    except KeyError as error:
+        name = error.args[0] if error.args else ""
+        fix = "add it to `monitoring.fields` in params.yaml"
+        if name not in schema.names:
+            fix = "it is none of the request's (`schema.columns` in model/), and no other is logged"
+        raise ShadowError(f"the log does not carry column {error}, which {what} needs; {fix}") from error
 
 
 def scores(bundle: Bundle, frame: pd.DataFrame) -> Floats:
@@ -147,7 +222,10 @@ def markdown(shadow: Shadow) -> str:
 
 def _figures(shadow: Shadow) -> Iterator[tuple[str, str]]:
     for check in shadow.gate.checks:
-        yield check.name, check.reason
+        if not (shadow.unsliced and check.name == "slices"):
+            yield check.name, check.reason
+    if shadow.unsliced:
+        yield "slices", f"left out: {shadow.unsliced}"
     yield "distance of the scores (KS)", number(shadow.distance)
     if shadow.flips is not None:
         yield "decisions that differ", f"{100 * shadow.flips:.2f} %"
@@ -160,7 +238,7 @@ def _as_day(value: Any) -> date:
 def from_store(context: Any, challenger: Path, version: str, limits: BenchmarkGate, last: date | None = None) -> Shadow:
     """The comparison on the newest labelled days of the store, at most DAYS of them, A_DAY rows of each at most.
 
-    Raises ShadowError.
+    Raises ShadowError; UnavailableError where the store is away or all of these rows are older than the fields kept.
     """
     import json
 
@@ -169,8 +247,8 @@ def from_store(context: Any, challenger: Path, version: str, limits: BenchmarkGa
     from pipeline.monitoring.store import open_store
     from serving import bundle
 
-    opened = bundle.load(challenger)
-    metrics = json.loads((challenger / "metrics.json").read_text())
+    opened, schema = bundle.load(challenger), context.model.schema
+    metrics, reference = (json.loads((challenger / name).read_text()) for name in ("metrics.json", "reference.json"))
     store = open_store(context)
     days = _labelled_days(store.days(), version, last)
     if not days:
@@ -179,8 +257,9 @@ def from_store(context: Any, challenger: Path, version: str, limits: BenchmarkGa
         )
     chosen, names = (pl.col(_VERSION) == version) & pl.col(_LABEL).is_not_null(), (_VERSION, _SCORE, _LABEL)
     frame = as_pandas(sampled(store, days[0], days[-1], (*names, *store.features), A_DAY, chosen))
-    rows = logged(frame, version, context.model.schema.label, trained_until(metrics))
-    return compare(context.model, rows, opened, limits)
+    rows = logged(frame, version, schema.label, trained_until(metrics))
+    fair = unseen_by(replace(rows, unit=unit_of(reference, schema)), metrics, schema)
+    return compare(context.model, fair, opened, limits)
 
 
 def _labelled_days(counts: Any, version: str, last: date | None) -> list[date]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property, partial
-from itertools import islice
+from itertools import islice, repeat
 
 import polars as pl
 
@@ -38,6 +38,7 @@ PART_BYTES = 48 << 20
 
 _PREDICTIONS, _LABELS, _WAITING, _KNOWN = "predictions/day", "labels/day", "waiting/day", "waiting/known"
 _COUNTS = "counts/day"
+_KEPT = "__kept"
 _MOST_CACHED_IDS = 2_000_000
 _A_DAY = timedelta(days=1)
 _ROW, _THERE = "row", "there"
@@ -108,7 +109,7 @@ class Store:
         ) -> Iterator[pl.DataFrame]:
             asked = [*self._schema] if columns is None else columns
             needed = {*asked, *(() if predicate is None else predicate.meta.root_names())}
-            for frame in self.batches(first, last, needed):
+            for frame in map(self._filled, self.batches(first, last, needed), repeat(needed)):
                 found = (
                     (frame if predicate is None else frame.filter(predicate)).select(asked).head(most or frame.height)
                 )
@@ -119,14 +120,17 @@ class Store:
         return register_io_source(source, schema=self._schema)
 
     def batches(self, first: date, last: date, columns: Iterable[str] | None = None) -> Iterator[pl.DataFrame]:
-        """The same rows, or these columns of them, a day at a time: no more than a day, or a part of it, is held."""
+        """The same rows, or these columns of them, a day at a time: no more than a day, or a part of it, is held.
+
+        A feature that was not kept when the rows of a frame were is not in that frame; days may have several.
+        """
         wanted = set(self._schema if columns is None else columns)
         names = [name for name in self._schema if name in wanted]
         for day, files in self._parts.days(_PREDICTIONS).items():
             if first <= day <= last:
                 parts = sum(files.values()) // PART_BYTES + 1
                 for part in range(parts):
-                    yield self._joined_part(day, names, pl.col(ID).hash(seed=0) % parts == part)
+                    yield from self._joined_part(day, names, pl.col(ID).hash(seed=0) % parts == part)
 
     def days(self, first: date = date.min, last: date = date.max) -> pl.DataFrame:
         """day, version, predictions, labelled: counts for each of these days and version, sorted by both."""
@@ -251,20 +255,40 @@ class Store:
         self.place.put(f"{_COUNTS}={day}/{self._writer}.json", total.model_dump_json().encode())
         self._counted[day] = total
 
-    def _joined_part(self, day: date, wanted: list[str], chosen: pl.Expr) -> pl.DataFrame:
-        rows = self._parts.settled(lambda: self._rows(day, wanted, chosen))
+    def _filled(self, frame: pl.DataFrame, names: set[str]) -> pl.DataFrame:
+        """With a null wherever a feature was not kept."""
+        lost = [name for name in self._schema if name in names and name not in frame.columns]
+        return frame.with_columns(pl.lit(None, self._schema[name]).alias(name) for name in lost)
+
+    def _joined_part(self, day: date, wanted: list[str], chosen: pl.Expr) -> Iterator[pl.DataFrame]:
+        rows, kept = self._parts.settled(lambda: self._rows(day, wanted, chosen))
         if LABEL in wanted:
             read = self._parts.read
             labels = self._parts.settled(lambda: read(self._labels_of(day), fates.SCHEMA, chosen))
             rows = fates.attached(rows, labels, self.rules)
-        return rows.sort(TIME, ID).with_columns(pl.lit(day).alias(DAY)).select(wanted)
+        ordered = rows.sort(TIME, ID).with_columns(pl.lit(day).alias(DAY))
+        for number, there in enumerate(kept):
+            names = [name for name in wanted if name not in self.features or name in there]
+            some = ordered if len(kept) == 1 else ordered.filter(pl.col(_KEPT) == number)
+            if len(kept) == 1 or some.height:
+                yield some.select(names)
 
-    def _rows(self, day: date, wanted: list[str], chosen: pl.Expr) -> pl.DataFrame:
-        """Predictions of a day, once for an id: two writers at once may have kept it twice."""
+    def _rows(self, day: date, wanted: list[str], chosen: pl.Expr) -> tuple[pl.DataFrame, list[tuple[str, ...]]]:
+        """Predictions of a day, once for an id: two writers at once may have kept it twice.
+
+        Column `_KEPT` has the number of the features that were kept of the row, in the list of such.
+        """
         names = {ID, TIME, LOGGED, *wanted}
         schema = pl.Schema({name: kind for name, kind in self.form.schema.items() if name in names})
-        rows = self._parts.read(self._parts.day(_PREDICTIONS, day), schema, chosen)
-        return rows.sort(LOGGED, TIME).unique(ID, keep="first", maintain_order=True)
+        features = [name for name in wanted if name in self.features]
+        files = self._parts.day(_PREDICTIONS, day)
+        found = self._parts.by_columns(files, features) if files and features else {tuple(features): [*files]}
+        parts = [
+            self._parts.read(some, schema, chosen).with_columns(pl.lit(number).alias(_KEPT))
+            for number, some in enumerate(found.values())
+        ]
+        rows = pl.concat(parts) if len(parts) > 1 else parts[0]
+        return rows.sort(LOGGED, TIME).unique(ID, keep="first", maintain_order=True), [*found]
 
 
 def _around(days: Iterable[date]) -> list[date]:

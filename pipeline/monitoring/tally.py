@@ -29,6 +29,11 @@ class Seen:
     out_of_range: int = 0
     unseen: int = 0
 
+    @property
+    def rows(self) -> int:
+        """The rows that carry the column, null or not."""
+        return int(self.bins.sum()) + self.nulls
+
     def __add__(self, other: "Seen") -> "Seen":
         """Both together."""
         return Seen(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
@@ -44,10 +49,11 @@ class Tally:
     violations: Mapping[str, int] = field(default_factory=dict)
 
     def __add__(self, other: "Tally") -> "Tally":
-        """Both together; what only one of them has is left out."""
+        """Both together; a relation that only one of them could check is left out."""
+        both = {name: self.columns[name] + other.columns[name] for name in self.columns if name in other.columns}
         return Tally(
             self.rows + other.rows,
-            {name: self.columns[name] + other.columns[name] for name in self.columns if name in other.columns},
+            {**self.columns, **other.columns, **both},
             self.score + other.score,
             {
                 name: self.violations[name] + other.violations[name]

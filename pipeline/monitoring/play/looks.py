@@ -48,5 +48,6 @@ def together(parts: Iterable[Scanned]) -> Scanned:
         found.labelled |= one.labelled
         found.cells |= one.cells
         found.samples |= one.samples
-        found.reason = found.reason or one.reason
+        found.carried |= one.carried
+        found.lacked |= one.lacked
     return found

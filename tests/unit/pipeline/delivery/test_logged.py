@@ -106,6 +106,19 @@ def test_columns_that_are_not_kept_are_said_and_refuse_nothing(context: Context,
     assert not found.refusal("staging")
 
 
+def test_rows_that_were_logged_before_a_column_was_kept_are_said_and_refuse_nothing(
+    context: Context, folder: Path
+) -> None:
+    path = context.root / "params.yaml"
+    wide = path.read_text()
+    path.write_text(wide.replace("  fields: all", "  fields: [origin]"))
+    answer(Context(context.root), folder, 7)
+    path.write_text(wide)
+    found = rescored(Context(context.root), folder)
+    assert found.text == "none re-scored: all 7 were logged before `monitoring.fields` kept every column of them"
+    assert not found.refusal("staging")
+
+
 def test_parameters_that_cannot_be_read_are_said_and_refuse_nothing(context: Context, folder: Path) -> None:
     path = context.root / "params.yaml"
     path.write_text(path.read_text().replace("estimator:", "estimators:"))

@@ -47,6 +47,16 @@ def without(airport: str) -> Change:
     return lambda day: day.filter(pl.col("origin") != airport)
 
 
+def test_days_before_a_column_was_kept_have_no_missing_values(looker: Looker, april: list[pl.DataFrame]) -> None:
+    older = [*(day.drop("seats", "dest") for day in april[:-2]), *april[-2:]]
+    section = judged(looker, older)
+    assert not section.alarm, section.reason
+    nulls = next(one for one in section.readings if one.name == feed.NULLS)
+    assert nulls.value == pytest.approx(0, abs=0.05)
+    lost = [*older[:-2], *(day.with_columns(seats=pl.lit(None, pl.Float64)) for day in older[-2:])]
+    assert "seats is missing in 9" in judged(looker, lost).reason
+
+
 def test_unchanged_days_are_quiet(looker: Looker, april: list[pl.DataFrame]) -> None:
     section = judged(looker, april)
     assert (section.alarm, section.decision) == (False, "quiet"), section.reason

@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from pipeline.errors import UnavailableError
 from pipeline.monitoring import recent
 from pipeline.monitoring import store as stores
 from pipeline.monitoring.store import Store
@@ -42,6 +43,14 @@ def test_a_day_that_is_read_in_parts_gives_the_same_rows(kept: Store, monkeypatc
     monkeypatch.setattr(stores, "PART_BYTES", 500)
     assert len(list(kept.batches(APRIL, APRIL))) > 1
     assert taken(kept, 10) == whole
+
+
+def test_rows_that_were_logged_before_a_column_was_kept_are_passed_over(tmp_path: Path) -> None:
+    store(tmp_path, features={}).add_predictions([line("old")])
+    with pytest.raises(UnavailableError, match=r"2013-04-02 were logged before `monitoring\.fields` kept temp; wait"):
+        recent.sampled(store(tmp_path), APRIL, NEXT, ["temp"], 10)
+    store(tmp_path).add_predictions([line("new")])
+    assert recent.sampled(store(tmp_path), APRIL, NEXT, ["temp"], 10)["id"].to_list() == ["new"]
 
 
 def test_rows_are_chosen_before_they_are_counted(kept: Store) -> None:

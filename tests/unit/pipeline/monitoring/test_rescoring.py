@@ -1,7 +1,6 @@
 """Is every logged score its bundle's own? Asked of lines of a log, and of a real store."""
 
 import json
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -53,8 +52,10 @@ def log(opened: Bundle, wrong: float = 0.0, version: str = "", day: str = "2013-
     ]
 
 
-def stored(folder: Path, *lines: bytes) -> Store:
-    store = Store(observed.Place(str(folder)), observed.Form("toy", FEATURES), observed.RULES)
+def stored(folder: Path, *lines: bytes, lacking: str = "") -> Store:
+    """A store of these lines, which kept all features but one of them."""
+    features = {name: kind for name, kind in FEATURES.items() if name != lacking}
+    store = Store(observed.Place(str(folder)), observed.Form("toy", features), observed.RULES)
     assert store.add_predictions(lines).kept == len(lines)
     return store
 
@@ -126,6 +127,16 @@ class TestStore:
         assert (first.seen, first.checked) == (2 * COUNT, 10)
         assert (first, first.holds) == (again, True)
 
+    def test_rows_that_were_logged_before_a_column_was_kept_are_passed_over(
+        self, opened: Bundle, tmp_path: Path
+    ) -> None:
+        old = stored(tmp_path, *log(opened), lacking="temp")
+        found = rescore_stored(opened, stored(tmp_path), 1000, 1e-5)
+        assert (found.seen, found.checked) == (COUNT, 0)
+        old.add_predictions(log(opened, day="2013-04-02")[:5])
+        found = rescore_stored(opened, stored(tmp_path, *log(opened, day="2013-04-02")[5:]), 1000, 1e-5)
+        assert (found.seen, found.checked, found.holds) == (2 * COUNT, COUNT - 5, True)
+
     def test_version_that_answered_nothing_has_nothing_to_check(self, opened: Bundle, tmp_path: Path) -> None:
         found = rescore_stored(opened, stored(tmp_path, *log(opened, version=OTHER)), 10, 1e-5)
         assert (found.seen, found.exit_code) == (0, 2)
@@ -172,8 +183,21 @@ class TestLook:
         assert reading(opened, [], 1e-5) == found
 
     def test_column_that_is_not_kept_is_named(self, opened: Bundle, tmp_path: Path) -> None:
-        samples = [replace(one, rows=one.rows.drop("temp")) for one in self.samples(opened, tmp_path)]
+        store = stored(tmp_path, *log(opened), lacking="temp")
+        frames = store.batches(date.min, date.max)
+        samples = [Sample.of(frame, opened.version, opened.signature.names) for frame in frames]
         assert reading(opened, samples, 1e-5).reason == "not checked: the log does not carry temp"
+
+    def test_rows_that_were_logged_before_a_column_was_kept_are_passed_over(
+        self, opened: Bundle, tmp_path: Path
+    ) -> None:
+        stored(tmp_path, *log(opened), lacking="temp")
+        store = stored(tmp_path, *log(opened, day="2013-04-02"))
+        frames = store.batches(date.min, date.max)
+        samples = [Sample.of(frame, opened.version, opened.signature.names) for frame in frames]
+        found = reading(opened, samples, 1e-5)
+        assert (found.alarm, found.value) == (False, 0)
+        assert found.reason.startswith("60 of 120 logged requests re-scored")
 
     def test_parts_of_a_day_give_the_sample_of_the_day(self, opened: Bundle, tmp_path: Path) -> None:
         store = stored(tmp_path, *log(opened))

@@ -83,6 +83,14 @@ def test_a_column_that_was_not_logged_is_named_and_the_counts_are_still_there(lo
     assert sum(one.rows for one in found.days) == 600
 
 
+def test_rows_that_were_logged_before_a_column_was_kept_are_passed_over(looker: Looker) -> None:
+    days = [day.with_columns(version=pl.lit("b" * 64)) for day in logged(looker)]
+    found = scan([days[0].drop("seats"), *days[1:]], looker)
+    assert found.reason == ""
+    assert [str(day) for day in found.outcomes.days] == ["2013-04-02", "2013-04-03"]
+    assert found.tallies[FIRST].rows == 200
+
+
 def test_nothing_logged_is_nothing_found(looker: Looker) -> None:
     found = scan([], looker)
     assert found.days == ()

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model.contract import Card, Floats, Schema
+from model.contract import Card, Column, Floats, Schema
+from model.splits import by_group
 from pipeline.config import BenchmarkGate
 from pipeline.context import Context
+from pipeline.errors import UnavailableError
 from pipeline.monitoring import shadow
 from pipeline.monitoring.labels import Label
-from pipeline.monitoring.shadow import ShadowError, compare, logged
+from pipeline.monitoring.shadow import Logged, ShadowError, compare, logged, unit_of, unseen_by
 from pipeline.monitoring.store import open_store
 from pipeline.signature import of_model
 from pipeline.verdict import Decision
@@ -138,7 +141,10 @@ def rival(context: Context, tmp_path: Path) -> Path:
     """A challenger that reads the flights' columns."""
     described = of_model(context.model.card, context.model.schema)
     bundles.write(
-        tmp_path / "rival", signature=described, model=bundles.graph(described, [0.001] * len(described.names))
+        tmp_path / "rival",
+        signature=described,
+        model=bundles.graph(described, [0.001] * len(described.names)),
+        metrics={"split": {"kind": "time", "column": "date", "trained_until": "2013-03-31"}},
     )
     return tmp_path / "rival"
 
@@ -160,3 +166,131 @@ def test_of_a_large_day_so_many_rows_are_compared(
     first, again = (shadow.from_store(context, rival, VERSION, LIMITS) for _ in range(2))
     assert first.window.rows == 24 * 20
     assert first == again
+
+
+class ByKey(Toy):
+    """Slices by what identifies a row, which no request carries."""
+
+    def slices(self, frame: pd.DataFrame) -> Mapping[str, Any]:
+        return {"flight": frame["flight"]}
+
+
+class ByAircraft(Toy):
+    """A loss that depends on a column of the request."""
+
+    schema = replace(Toy.schema, columns=(Column(name="weight", type="number", description="weight"),))
+
+    def loss(self, frame: pd.DataFrame, scores: Floats) -> Floats:
+        loss: Floats = super().loss(frame, scores) * frame["weight"].to_numpy()
+        return loss
+
+
+def test_slices_that_need_what_is_not_logged_are_left_out_and_the_report_says_so(challenger: Bundle) -> None:
+    given = logged(rows(challenger), VERSION, "late", None)
+    found = compare(ByKey(), given, challenger, LIMITS)  # type: ignore[arg-type]
+    assert found.decision is Decision.PASS
+    text = shadow.markdown(found).replace("\\", "")
+    assert "left out: the log does not carry column 'flight', which model.slices needs" in text
+    assert "no slice is large enough" not in text
+
+
+@pytest.mark.parametrize(
+    ("model", "lacking", "said"),
+    [
+        (ByAircraft(), "weight", r"'weight', which model\.loss needs; add it to `monitoring\.fields` in params\.yaml"),
+        (Toy(), "seats", r"'seats', which the challenger needs; it is none of the request's"),
+    ],
+)
+def test_column_that_is_not_logged_is_an_error_with_what_needs_it_and_what_to_change(
+    challenger: Bundle, model: Any, lacking: str, said: str
+) -> None:
+    given = logged(rows(challenger).drop(columns=lacking, errors="ignore"), VERSION, "late", None)
+    with pytest.raises(ShadowError, match=f"the log does not carry column {said}"):
+        compare(model, given, challenger, LIMITS)
+
+
+def test_store_that_keeps_some_of_the_fields_is_an_error_that_names_the_setting(context: Context, rival: Path) -> None:
+    path = context.root / "params.yaml"
+    path.write_text(path.read_text().replace("  fields: all", "  fields: [origin, temp]"))
+    with pytest.raises(ShadowError, match=r"which the challenger needs; add it to `monitoring\.fields`"):
+        shadow.from_store(Context(context.root), rival, VERSION, LIMITS)
+
+
+def test_rows_that_were_logged_before_a_field_was_kept_are_passed_over(context: Context, rival: Path) -> None:
+    path = context.root / "params.yaml"
+    shutil.rmtree(context.root / ".observed")
+    example = {one.name: one.example for one in context.model.schema.columns}
+    wide, days = path.read_text(), [FIRST, FIRST + timedelta(days=1)]
+    for day, fields in zip(days, ("[origin]", "all"), strict=True):
+        path.write_text(wide.replace("  fields: all", f"  fields: {fields}"))
+        said = {"id": f"{day}", "model": context.model.card.name, "version": VERSION, "features": example, "score": 0.3}
+        store = open_store(Context(context.root))
+        store.add_predictions([json.dumps({**said, "time": f"{day}T10:00:00Z"}).encode()])
+        store.add_labels([Label(id=f"{day}", label=1, event_day=day)], datetime(2013, 5, 1, tzinfo=UTC))
+    found = shadow.from_store(Context(context.root), rival, VERSION, LIMITS)
+    assert (found.window.rows, found.window.first) == (1, days[1])
+    with pytest.raises(UnavailableError, match="were logged before `monitoring"):
+        shadow.from_store(Context(context.root), rival, VERSION, LIMITS, FIRST)
+
+
+class Shops(Toy):
+    """A loss of one for production, and for a challenger one that is as high on average, but differs by shop."""
+
+    def loss(self, frame: pd.DataFrame, scores: Floats) -> Floats:
+        loss: Floats = 1 + scores * frame["gap"].to_numpy()
+        return loss
+
+
+def shops(opened: Bundle, seed: int) -> pd.DataFrame:
+    """28 days of 80 rows in 40 shops; production says 0."""
+    random, frame = np.random.default_rng(seed), rows(opened, each=80).assign(score=0.0, temp=50.0)
+    shop = np.arange(len(frame)) % 40
+    gap = random.normal(0, 0.5, 40)[shop] + random.normal(0, 0.5, len(frame))
+    return frame.assign(shop=[f"shop-{one:03d}" for one in shop], gap=gap)
+
+
+def test_models_that_differ_by_group_and_not_on_average_are_told_apart_by_luck_alone(challenger: Bundle) -> None:
+    """With whole days resampled half of such challengers are better for certain, as each day has every shop."""
+    limits = LIMITS.model_copy(update={"margin": 0.001})
+    found = [
+        compare(Shops(), Logged(given, VERSION, "shop"), challenger, limits)  # type: ignore[arg-type]
+        for given in (shops(challenger, seed).rename(columns={"label": "late"}) for seed in range(20))
+    ]
+    assert sum(one.decision is Decision.PASS for one in found) <= 4
+    assert {one.gate.inputs["blocks"] for one in found} == {40}
+
+
+def test_blocks_are_those_of_the_bundle_and_of_the_schema_where_that_has_none() -> None:
+    dated, timeless = replace(Toy.schema, event_time="time"), replace(Toy.schema, block="shop")
+    assert unit_of({"blocks": {"unit": "shop"}}, dated) == "shop"
+    assert [unit_of({}, one) for one in (dated, timeless)] == [shadow.DAY, "shop"]
+    assert unit_of({"blocks": {"reason": "too few rows"}}, timeless) == "shop"
+
+
+def test_blocks_that_are_not_logged_are_an_error(challenger: Bundle) -> None:
+    given = Logged(rows(challenger).rename(columns={"label": "late"}), VERSION, "shop")
+    with pytest.raises(
+        ShadowError, match="column 'shop', which resampling by blocks needs; it is none of the request's"
+    ):
+        compare(Toy(), given, challenger, LIMITS)  # type: ignore[arg-type]
+
+
+def test_groups_that_the_challenger_trained_on_are_left_out(challenger: Bundle) -> None:
+    frame = shops(challenger, 0)
+    split = by_group(frame, group="shop", label="label", share=0.3)
+    kept = unseen_by(Logged(frame, VERSION), {"split": split.rule}, Toy.schema)
+    assert kept.frame["id"].tolist() == frame["id"][split.holdout].tolist()
+    one = frame[split.train].head(5)
+    with pytest.raises(ShadowError, match="no labelled row of the log is of a group by 'shop'"):
+        unseen_by(Logged(one, VERSION), {"split": split.rule}, Toy.schema)
+
+
+def test_rows_that_nothing_tells_apart_from_those_that_trained_are_not_compared(challenger: Bundle) -> None:
+    given, rule = Logged(rows(challenger), VERSION), {"kind": "group", "column": "shop", "share": 0.2, "salt": "s"}
+    with pytest.raises(ShadowError, match="column 'shop', which leaving out the groups"):
+        unseen_by(given, {"split": rule}, Toy.schema)
+    with pytest.raises(ShadowError, match="does not say how its rows were split"):
+        unseen_by(given, {}, Toy.schema)
+    number = replace(Toy.schema, columns=(Column(name="seats", type="integer", description="seats"),))
+    with pytest.raises(ShadowError, match="by 'seats', a number"):
+        unseen_by(given, {"split": {**rule, "column": "seats"}}, number)

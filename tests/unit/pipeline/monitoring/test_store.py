@@ -133,6 +133,28 @@ class TestPredictions:
         assert rows.select("carrier", "temp").rows() == [(None, 39.0)]
         assert "carrier" not in store(folder, features={}).joined(APRIL, APRIL).collect_schema()
 
+    def test_rows_that_were_kept_without_a_feature_come_in_a_frame_without_it(self, folder: Path) -> None:
+        """A null there would say that the caller left it out."""
+        store(folder, features={"temp": pl.Float64()}).add_predictions([line("a"), line("b")])
+        store(folder).add_predictions([line("c"), line("a")])
+        found = {
+            tuple(one["id"]): one.columns for one in store(folder).batches(APRIL, APRIL, ("id", "carrier", "temp"))
+        }
+        assert found == {("a", "b"): ["id", "temp"], ("c",): ["id", "carrier", "temp"]}
+        assert [one["id"].to_list() for one in store(folder).batches(APRIL, APRIL, ("id", "temp"))] == [["a", "b", "c"]]
+        rows = store(folder).joined(APRIL, APRIL).select("id", "carrier").collect().sort("id").rows()
+        assert rows == [("a", None), ("b", None), ("c", "UA")]
+
+    def test_small_files_become_one_without_a_word_on_what_was_not_kept(self, folder: Path) -> None:
+        narrow = store(folder, features={"temp": pl.Float64()})
+        for number in range(5):
+            narrow.add_predictions([line(f"old {number}")])
+        for number in range(partitions.MOST_SMALL_FILES + 1):
+            store(folder).add_predictions([line(f"new {number}")])
+        assert len(files(folder)) == 5 + 1
+        found = {"carrier" in one.columns: one.height for one in store(folder).batches(APRIL, APRIL)}
+        assert found == {False: 5, True: partitions.MOST_SMALL_FILES + 1}
+
     def test_many_small_files_of_a_day_become_one(self, folder: Path) -> None:
         kept = store(folder)
         for number in range(partitions.MOST_SMALL_FILES + 5):

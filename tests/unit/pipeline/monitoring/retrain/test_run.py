@@ -1,5 +1,7 @@
 """What the gates said, in the words of an attempt: an answer, a failure, or something to be asked again."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from pipeline.errors import UnavailableError
@@ -8,8 +10,10 @@ from pipeline.monitoring.retrain import run as module
 from pipeline.monitoring.retrain.attempts import Attempt
 from pipeline.monitoring.retrain.errors import AttemptError
 from pipeline.monitoring.retrain.run import judged
+from pipeline.monitoring.shadow import ShadowError
 from pipeline.verdict import Decision, GateResult, Verdict, worst
 from tests import verdicts
+from tests.checkouts import PROJECT
 from tests.retrainings import attempt
 from tests.verdicts import FAIL, INCONCLUSIVE, PASS
 
@@ -75,6 +79,22 @@ def test_load_gate_that_cannot_tell_is_asked_again() -> None:
     gates = verdict(found(verdicts.load(), slower=INCONCLUSIVE))
     with pytest.raises(UnavailableError, match="could not tell on this machine"):
         module._check_compared(gates, of(gates))
+
+
+@pytest.mark.parametrize("error", [KeyError("flight"), ShadowError("the log does not carry column 'flight'")])
+def test_comparison_that_cannot_be_made_leaves_what_the_gates_said(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The slices and the loss of a fork run there: what they raise is for the pull request to say."""
+
+    def failing(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("pipeline.monitoring.shadow.from_store", failing)
+    run = SimpleNamespace(checkout=SimpleNamespace(root=PROJECT), say=print)
+    said = module.shadowed(run, attempt(), PROJECT)  # type: ignore[arg-type]
+    assert said.startswith("Not compared on logged rows: ")
+    assert "flight" in said
 
 
 def of(gates: Verdict) -> Attempt:
