@@ -30,7 +30,8 @@ class Column(Frozen):
     """One column of the prepared table: its meaning, its legal values and what is known to be wrong with it.
 
     `known` says whether the value exists before the prediction is made; a request column must be known "before".
-    `stability` is "seasonal" for a column whose distribution moves with the calendar and so can never alarm.
+    `stability` is "stable" where any full week looks like training, with every common category in it; "seasonal" for a
+    column whose distribution moves with the calendar beyond the week and so can never alarm.
     `unseen` is what becomes of a category outside `categories`: refused, or encoded as one shared "other".
     """
 

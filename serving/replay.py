@@ -89,8 +89,8 @@ def read(chosen: Settings) -> Told:
 def rows(signature: Signature, reference: Mapping[str, Any], seed: int = SEED) -> Iterator[dict[str, Any]]:
     """Rows without end that a server of this signature accepts; the same seed gives the same rows.
 
-    Numbers fall evenly between the edges of the bin that was drawn; a column that the reference does not describe is
-    always its own example.
+    Numbers fall evenly between the edges of the bin that was drawn, and are the value of a bin that has but one; a
+    column that the reference does not describe is always its own example.
     """
     described = reference.get("features", {})
     draws = {one.name: _draw(one, described.get(one.name, {})) for one in signature.inputs}
@@ -100,15 +100,17 @@ def rows(signature: Signature, reference: Mapping[str, Any], seed: int = SEED) -
 
 
 def _draw(one: Input, described: Mapping[str, Any]) -> Draw:
-    """How to draw a value of this column."""
-    if one.type == "category":
-        return _category(one, described.get("counts", {}))
+    """How to draw a value of this column: as often null as in training, where the server takes that."""
     counts = described.get("counts", ())
-    if not sum(counts):
+    present = sum(counts.values() if isinstance(counts, Mapping) else counts)
+    if not present:
         return lambda _: one.example
-    values = _number(one, described["edges"], list(accumulate(counts)))
+    if one.type == "category":
+        values = _category(one, counts)
+    else:
+        values = _number(one, described["edges"], list(accumulate(counts)))
     nulls = described.get("nulls", 0) if one.nullable else 0
-    share = nulls / (nulls + sum(counts))
+    share = nulls / (nulls + present)
     return lambda random: None if random.random() < share else values(random)
 
 
@@ -121,16 +123,23 @@ def _category(one: Input, counts: Mapping[str, int]) -> Draw:
 
 
 def _number(one: Input, edges: list[float], weights: list[int]) -> Draw:
-    """Evenly within a bin drawn by its count; whole numbers and the signature's limits are kept to."""
+    """Evenly within a bin drawn by its count; whole numbers and the signature's limits are kept to.
+
+    A bin has its left edge, and of floats or whole numbers none but that where the right one is next to it.
+    """
     bins = list(pairwise(edges))
     low, high = bounds(one)
 
     def draw(random: Random) -> float:
         left, right = random.choices(bins, cum_weights=weights)[0]
-        return min(max(random.uniform(left, right), low), high)
+        last = math.nextafter(right, -math.inf)
+        return min(max(min(random.uniform(left, right), last), low), high)
 
     def whole(random: Random) -> int:
-        return min(max(round(draw(random)), math.ceil(low)), math.floor(high))
+        left, right = random.choices(bins, cum_weights=weights)[0]
+        first = math.ceil(left)
+        number = random.randint(first, max(math.ceil(right) - 1, first))
+        return min(max(number, math.ceil(low)), math.floor(high))
 
     return whole if one.type == "integer" else draw
 

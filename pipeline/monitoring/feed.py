@@ -1,7 +1,8 @@
 """A broken feed: rows that cannot be what they were in training, whatever the season.
 
 What is impossible (a value outside its range, a broken relation, an airport that is gone) is looked for in every full
-day of the newest week by itself; what needs rows to be seen (PSI, nulls, volume) in the week as a whole.
+day of the newest week by itself; what needs rows to be seen (PSI, nulls, volume) in the week as a whole. A category
+that training did not have every day is missed in a full week alone.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +11,7 @@ from datetime import date, timedelta
 
 import numpy as np
 
-from model.contract import Column, Schema
+from model.contract import Bools, Column, Schema
 from pipeline.gates.decide import named, percent
 from pipeline.monitoring.config import FeedLimits
 from pipeline.monitoring.drift import psi_of
@@ -23,6 +24,8 @@ RANGES, RELATIONS, UNSEEN, GONE = "ranges", "relations", "unseen categories", "c
 NULLS, STABLE, VOLUME = "missing values", "stable columns", "volume"
 _IMPOSSIBLE = (RANGES, RELATIONS, UNSEEN, GONE)
 _HISTORY_DAYS, _MIN_HISTORY_DAYS = 28, 14
+# A category comes every day if the days on which it came have this share of training's rows; the rest may be an outage.
+_EVERY_DAY = 0.99
 
 
 @dataclass(frozen=True)
@@ -43,19 +46,19 @@ class Known:
     limits: FeedLimits
 
 
-def faults(tally: Tally, known: Known) -> tuple[Fault, ...]:
+def faults(tally: Tally, known: Known, *, full_week: bool) -> tuple[Fault, ...]:
     """What is impossible in these rows. Fewer than `min_cases` rows are never a fault."""
     return (
         *_ranges(tally, known),
         *_relations(tally, known),
         *_unseen(tally, known),
-        *_gone(tally, known),
+        *_gone(tally, known, full_week=full_week),
     )
 
 
 def broken_days(tallies: Mapping[date, Tally], known: Known) -> dict[date, str]:
     """Days with a fault, and what it is: nothing is to be learnt from them about the model."""
-    found = {day: faults(tally, known) for day, tally in tallies.items()}
+    found = {day: faults(tally, known, full_week=False) for day, tally in tallies.items()}
     return {day: named(dict.fromkeys(one.text for one in wrong), 2) for day, wrong in found.items() if wrong}
 
 
@@ -72,15 +75,19 @@ def judge(tallies: Mapping[date, Tally], known: Known, as_of: date, more: tuple[
         few = f"{rows:,} rows from {days[0]} to {days[-1]}; at least {known.limits.min_rows:,} are needed"
         return section((volume, *more), "", few)
     since = min(tallies)
-    whole = (_nulls(week, known), _stable(week, known)) if since <= days[0] else _too_young(since, known.limits)
-    readings = (*_worst(week, tallies, days, known), *whole, volume, *more)
+    full = since <= days[0]
+    whole = (_nulls(week, known), _stable(week, known)) if full else _too_young(since, known.limits)
+    parts = [
+        (f"from {days[0]} to {days[-1]}", faults(week, known, full_week=full)),
+        *((f"on {day}", faults(tallies[day], known, full_week=False)) for day in days if day in tallies),
+    ]
+    readings = (*_worst(week, parts, known), *whole, volume, *more)
     return section(readings, f"{week.rows:,} rows from {days[0]} to {days[-1]} are as they were in training")
 
 
-def _worst(week: Tally, tallies: Mapping[date, Tally], days: Sequence[date], known: Known) -> Iterator[Reading]:
-    """For each kind of fault what the week says, else the first of its days that says something."""
-    parts = [(f"from {days[0]} to {days[-1]}", week), *((f"on {day}", tallies[day]) for day in days if day in tallies)]
-    found = [(when, fault) for when, tally in parts for fault in faults(tally, known)]
+def _worst(week: Tally, parts: Sequence[tuple[str, tuple[Fault, ...]]], known: Known) -> Iterator[Reading]:
+    """For each kind of fault what the first part says that has one: the week, then its days."""
+    found = [(when, fault) for when, those in parts for fault in those]
     for kind in _IMPOSSIBLE:
         mine = [(when, fault) for when, fault in found if fault.kind == kind]
         if not mine:
@@ -106,7 +113,16 @@ def _limit(kind: str, limits: FeedLimits) -> float | None:
 def _sound(kind: str, week: Tally, known: Known) -> str:
     if kind == RELATIONS and (lost := [one.name for one in known.schema.relations if one.name not in week.violations]):
         return f"not checked: {named(lost)}; the log does not carry all the columns"
+    if kind == GONE and (unknown := _without_days(known)):
+        return f"none in a full week; the bundle does not say which of {named(unknown)} come every day"
     return "none beyond the limit"
+
+
+def _without_days(known: Known) -> list[str]:
+    """Stable categories of a bundle that was made of rows without time, or by an earlier release."""
+    features = known.reference.features
+    stable = [(one.name, features.get(one.name)) for one in known.schema.columns if one.stability == "stable"]
+    return [name for name, told in stable if isinstance(told, Categories) and told.on_days is None]
 
 
 def _cases(cases: int, rows: int, limit: float, known: Known) -> bool:
@@ -137,20 +153,28 @@ def _unseen(tally: Tally, known: Known) -> Iterator[Fault]:
             )
 
 
-def _gone(tally: Tally, known: Known) -> Iterator[Fault]:
+def _gone(tally: Tally, known: Known, *, full_week: bool) -> Iterator[Fault]:
     """Stable categories of which many rows were to be expected and none came."""
     for column in known.schema.columns:
         seen, reference = tally.columns.get(column.name), known.reference.features.get(column.name)
         if column.stability != "stable" or seen is None or not isinstance(reference, Categories):
             continue
-        usual = reference_bins(column, reference)
+        usual, names = reference_bins(column, reference), names_of(column, reference)
         expected = usual / max(usual.sum(), 1) * seen.bins.sum()
-        gone = np.flatnonzero((seen.bins == 0) & (expected >= known.limits.min_expected_of_category))
-        names = names_of(column, reference)
+        due = expected >= known.limits.min_expected_of_category
+        if not full_week:
+            due &= _every_day(names, reference)
+        gone = np.flatnonzero((seen.bins == 0) & due)
         for at in gone:
             yield Fault(
                 GONE, float(expected[at]), f"no row has {column.name} {names[at]}, {expected[at]:,.0f} were due"
             )
+
+
+def _every_day(names: Sequence[str], reference: Categories) -> Bools:
+    """Which of these categories training had on (nearly) every day; the rest, as always, has the last place."""
+    shares = reference.on_days or {}
+    return np.array([*(shares.get(name, 0.0) for name in names), 0.0]) >= _EVERY_DAY
 
 
 def _too_young(since: date, limits: FeedLimits) -> tuple[Reading, Reading]:
@@ -162,17 +186,25 @@ def _too_young(since: date, limits: FeedLimits) -> tuple[Reading, Reading]:
 def _nulls(week: Tally, known: Known) -> Reading:
     """Whether a column lost its values since training."""
     increases = {
-        name: seen.nulls / seen.rows - known.reference.features[name].nulls / known.reference.rows
+        name: seen.nulls / seen.rows - usual
         for name, seen in week.columns.items()
+        if (usual := _usual_nulls(name, known.reference)) is not None
     }
     limit = known.limits.max_null_share_increase
     over = {name: rise for name, rise in increases.items() if rise > limit}
     most = max(increases.values(), default=0.0)
     listed = named(f"{name} is missing in {100 * rise:.0f} points more of the rows" for name, rise in over.items())
-    reason = (
-        f"missing values: {listed} than in training" if over else "no column lost more of its values than the limit"
-    )
+    unsaid = [name for name in week.columns if name not in increases]
+    sound = "no column lost more of its values than the limit"
+    sound += f"; the bundle does not say how many {named(unsaid)} had" if unsaid else ""
+    reason = f"missing values: {listed} than in training" if over else sound
     return Reading(name=NULLS, value=most, high=limit, alarm=bool(over), reason=reason)
+
+
+def _usual_nulls(name: str, reference: Reference) -> float | None:
+    """The share of training rows without a value; None where the bundle does not say it."""
+    nulls = reference.features[name].nulls
+    return None if nulls is None else nulls / reference.rows
 
 
 def _stable(week: Tally, known: Known) -> Reading:
@@ -225,7 +257,7 @@ def table(tally: Tally, known: Known) -> Table:
         if seen is None:
             rows.append((column.name, column.stability, None, None, None, None, None))
             continue
-        usual = known.reference.features[column.name].nulls / known.reference.rows
+        usual = _usual_nulls(column.name, known.reference)
         shares = [count / seen.rows for count in (seen.nulls, seen.out_of_range, seen.unseen)]
         rows.append(
             (column.name, column.stability, psi_of(column, tally, known.reference), shares[0], usual, *shares[1:])

@@ -1,6 +1,7 @@
 """What a bundle says of the rows it was made from: `reference.json` and the constant baseline, typed.
 
-A bundle made before `blocks` were written has none: everything but decay can be said of it.
+A bundle made before `blocks` were written has none: everything but decay can be said of it. One made before nulls and
+days of categories were written does not know them.
 """
 
 import json
@@ -30,10 +31,14 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Categories:
-    """Counts by category."""
+    """Counts by category. `on_days` has for each the share of rows that lie on days on which it came.
+
+    Either of the others is None where the bundle does not say it.
+    """
 
     counts: Mapping[str, int]
-    nulls: int = 0
+    nulls: int | None = None
+    on_days: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ def _blocks(document: Mapping[str, Any] | None) -> tuple[Blocks | None, str]:
 
 def _distribution(document: Mapping[str, Any]) -> Numbers | Categories:
     if document["type"] == "category":
-        return Categories(document["counts"], int(document.get("nulls", 0)))
+        return Categories(document["counts"], document.get("nulls"), document.get("on_days"))
     return _numbers(document)
 
 

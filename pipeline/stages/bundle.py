@@ -97,10 +97,11 @@ def reference(model: Model, rows: pd.DataFrame, target: Path) -> Mapping[str, An
     train, holdout = rows[rows[PART] == TRAIN], rows[rows[PART] == HOLDOUT]
     scores = _score(target, matrix(model, holdout))
     baseline = model.baseline(train[model.schema.label].to_numpy())
+    days = _event_days(train[model.schema.event_time]) if model.schema.event_time else None
     return {
         "blocks": blocks.described(model, holdout, scores, baseline),
         "rows": {"train": len(train), "holdout": len(holdout)},
-        "features": {column.name: _distribution(column, train[column.name]) for column in model.schema.columns},
+        "features": {one.name: _distribution(one, train[one.name], days) for one in model.schema.columns},
         "score": _numbers(scores, np.histogram_bin_edges(scores, SCORE_BINS)),
         "relations": {one.name: float((~one.holds(train)).mean()) for one in model.schema.relations},
     }
@@ -168,28 +169,58 @@ def _score(target: Path, encoded: Floats) -> Floats:
     return bundle.run(bundle.open_session(target / "model.onnx"), encoded)
 
 
-def _distribution(column: Column, values: "pd.Series[Any]") -> Mapping[str, Any]:
+def _event_days(times: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Days in UTC, as monitoring counts them; NaT where a time cannot be read, which the data gate refuses."""
+    return pd.to_datetime(times, utc=True, errors="coerce", format="ISO8601").dt.normalize()
+
+
+def _distribution(column: Column, values: "pd.Series[Any]", days: "pd.Series[Any] | None" = None) -> Mapping[str, Any]:
+    nulls = int(values.isna().sum())
     if column.type == "category":
         counts = values.value_counts()
-        return {"type": "category", "counts": {str(name): int(counts[name]) for name in sorted(counts.index)}}
+        counted = {str(name): int(counts[name]) for name in sorted(counts.index)}
+        came = {} if days is None else {"on_days": _on_days(values, days)}
+        return {"type": "category", "nulls": nulls, "counts": counted, **came}
     numbers = values.dropna().to_numpy(np.float64)
     edges = _edges(numbers) if len(numbers) else np.array([0.0, 1.0])
-    return {"type": column.type, "nulls": int(values.isna().sum()), **_numbers(numbers, edges)}
+    return {"type": column.type, "nulls": nulls, **_numbers(numbers, edges)}
+
+
+def _on_days(values: "pd.Series[Any]", days: "pd.Series[Any]") -> Mapping[str, float]:
+    """By category the share of rows that lie on days on which it came: 1 where it comes every day.
+
+    Of rows rather than days, as a window begins and ends with part of a day.
+    """
+    came = pd.DataFrame({"day": days, "name": values}).dropna()
+    rows = came["day"].value_counts()
+    once = came.drop_duplicates()
+    shares = once["day"].map(rows).groupby(once["name"]).sum() / len(came)
+    return {str(name): round(float(shares[name]), 4) for name in sorted(shares.index)}
 
 
 def _edges(numbers: Floats) -> Floats:
-    """A bin for each value where there are few: by quantiles, a column of zeros and ones would be one bin."""
-    distinct = np.unique(numbers)
-    if not 1 < len(distinct) <= QUANTILES:
-        edges: Floats = np.unique(np.quantile(numbers, np.linspace(0, 1, QUANTILES + 1)))
-        return edges
+    """A bin for each value where there are few, else by quantiles; a value as common as a bin has one of its own.
+
+    By quantiles alone, zeros and ones would be one bin, and so would a column of zeros with a few other values.
+    """
+    distinct, times = np.unique(numbers, return_counts=True)
+    if 1 < len(distinct) <= QUANTILES:
+        return _halfway(distinct)
+    common = distinct[times * QUANTILES >= len(numbers)]
+    rest = numbers[~np.isin(numbers, common)]
+    bins = max(round(QUANTILES * len(rest) / len(numbers)), 1)
+    inner = np.quantile(rest, np.linspace(0, 1, bins + 1)[1:-1]) if len(rest) else rest
+    edges: Floats = np.unique([distinct[0], *inner, *common, *np.nextafter(common, np.inf), distinct[-1]])
+    return edges
+
+
+def _halfway(distinct: Floats) -> Floats:
     between = (distinct[:-1] + distinct[1:]) / 2
     return np.concatenate([[2 * distinct[0] - between[0]], between, [2 * distinct[-1] - between[-1]]])
 
 
 def _numbers(values: Floats, edges: Floats) -> dict[str, Any]:
-    """Counts between edges; a single edge (a constant) keeps one bin of its own."""
-    edges = edges if len(edges) > 1 else np.array([edges[0], edges[0] + 1.0])
+    """Counts between edges."""
     counts, _ = np.histogram(values, edges)
     return {"edges": [float(edge) for edge in edges], "counts": [int(count) for count in counts]}
 

@@ -1,16 +1,28 @@
 """A broken feed is told from a season: what is impossible alarms on the day, what only moves does not."""
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any
 
+import msgspec
+import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 
+from pipeline.frames import write_json
 from pipeline.gates.decide import percent
 from pipeline.monitoring import feed
 from pipeline.monitoring.config import FeedLimits
 from pipeline.monitoring.observation import Section
+from pipeline.monitoring.reference import Categories, read_reference
 from pipeline.monitoring.scan import Looker, scan
+from pipeline.stages import bundle as stage
+from serving import bundle, replay
 from tests import monitored
 
 FIRST, AS_OF = date(2013, 4, 1), date(2013, 5, 6)
@@ -27,6 +39,41 @@ def looker(tmp_path_factory: pytest.TempPathFactory) -> Looker:
 @pytest.fixture(scope="module")
 def april(looker: Looker) -> list[pl.DataFrame]:
     return list(monitored.logged(looker.bundle.path, looker.bundle.version, FIRST, (AS_OF - FIRST).days))
+
+
+def trained_on(folder: Path, toy: monitored.Toy, change: Callable[[pd.DataFrame], pd.DataFrame]) -> Looker:
+    """A looker whose reference the real stage made of changed rows."""
+    signature = msgspec.structs.replace(
+        monitored.SIGNATURE,
+        inputs=tuple(
+            msgspec.structs.replace(one, nullable=column.nullable)
+            for one, column in zip(monitored.SIGNATURE.inputs, toy.schema.columns, strict=True)
+        ),
+    )
+    monitored.write_bundle(folder, toy=toy, signature=signature)
+    rows = change(monitored.prepared(folder))
+    write_json(folder / "reference.json", stage.reference(toy, rows, folder))  # type: ignore[arg-type]
+    bundle.seal(folder)
+    opened = bundle.load(folder)
+    return Looker(toy, opened, read_reference(folder, opened.version))  # type: ignore[arg-type]
+
+
+def nullable_dest() -> monitored.Toy:
+    columns = (*monitored.COLUMNS[:-1], monitored.COLUMNS[-1].model_copy(update={"nullable": True}))
+    return monitored.Toy(replace(monitored.SCHEMA, columns=columns))
+
+
+def reference_of(looker: Looker) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((looker.bundle.path / "reference.json").read_text())
+    return found
+
+
+def without_fields(looker: Looker, name: str, **fields: Any) -> Looker:
+    """The same with a bundle of an earlier release, which did not say these of a category."""
+    known = looker.reference.features[name]
+    assert isinstance(known, Categories)
+    features = {**looker.reference.features, name: replace(known, **fields)}
+    return replace(looker, reference=replace(looker.reference, features=features))
 
 
 def judged(looker: Looker, days: list[pl.DataFrame], limits: FeedLimits = LIMITS) -> Section:
@@ -182,24 +229,99 @@ def test_a_new_category_with_few_rows_is_no_alarm(looker: Looker, april: list[pl
     assert not judged(looker, new).alarm
 
 
-def test_a_constant_column_is_quiet(
-    looker: Looker, april: list[pl.DataFrame], tmp_path_factory: pytest.TempPathFactory
+def test_a_constant_column_is_quiet_and_another_constant_is_not(april: list[pl.DataFrame], tmp_path: Path) -> None:
+    looker = trained_on(tmp_path, monitored.Toy(), lambda rows: rows.assign(seats=100.0))
+    for seats, alarm in ((100.0, False), (100.5, True), (99.0, True)):
+        reading = judged(looker, [day.with_columns(seats=pl.lit(seats)) for day in april]).reading(feed.STABLE)
+        assert reading is not None
+        assert reading.alarm is alarm, (seats, reading.reason)
+
+
+def test_a_category_that_was_null_in_training_may_be_null(april: list[pl.DataFrame], tmp_path: Path) -> None:
+    looker = trained_on(
+        tmp_path, nullable_dest(), lambda rows: rows.assign(dest=rows["dest"].where(rows.index % 5 > 1))
+    )
+    for kept, alarm in ((3, False), (1, True)):
+        some = [day.with_columns(dest=pl.when(pl.int_range(pl.len()) % 5 < kept).then("dest")) for day in april]
+        section = judged(looker, some)
+        assert section.alarm is alarm, section.reason
+        assert ("dest is missing in 40 points more" in section.reason) is alarm
+    sent = list(islice(replay.rows(looker.bundle.signature, reference_of(looker)), 1000))
+    assert sum(row["dest"] is None for row in sent) / 1000 == pytest.approx(0.4, abs=0.05)
+
+
+def test_nulls_of_a_category_that_an_older_bundle_does_not_say_are_not_judged(
+    looker: Looker, april: list[pl.DataFrame]
 ) -> None:
-    constant = [day.with_columns(seats=pl.lit(100.0)) for day in april]
-    # The reference knows the column as constant, too: what training saw is what comes.
-    known = looker.reference.features["seats"]
-    import dataclasses
+    older = without_fields(looker, "dest", nulls=None)
+    empty = [day.with_columns(dest=pl.when(pl.int_range(pl.len()) % 5 < 3).then("dest")) for day in april]
+    assert judged(looker, empty).alarm
+    section = judged(older, empty)
+    reading = section.reading(feed.NULLS)
+    assert not section.alarm
+    assert reading is not None
+    assert "does not say how many dest had" in reading.reason
+    table = feed.table(scan(empty, older).tallies[LAST], feed.Known(older.model.schema, older.reference, LIMITS))
+    assert {row[0]: row[4] for row in table.rows}["dest"] is None
 
-    import numpy as np
 
-    from pipeline.monitoring.reference import Numbers
+@pytest.fixture(scope="module")
+def calendar(tmp_path_factory: pytest.TempPathFactory) -> Looker:
+    """Its destination is decided by the day: ORD at weekends, else ATL."""
 
-    features = {
-        **looker.reference.features,
-        "seats": Numbers(np.array([100.0, 101.0]), np.array([5000.0]), known.nulls),
-    }
-    same = dataclasses.replace(looker, reference=dataclasses.replace(looker.reference, features=features))
-    assert not judged(same, constant).alarm
+    def weekends(rows: pd.DataFrame) -> pd.DataFrame:
+        return rows.assign(dest=np.where(pd.to_datetime(rows["day"]).dt.weekday > 4, "ORD", "ATL"))
+
+    return trained_on(tmp_path_factory.mktemp("calendar"), monitored.Toy(), weekends)
+
+
+def at_weekends(day: pl.DataFrame) -> pl.DataFrame:
+    return day.with_columns(dest=pl.lit("ORD" if day["day"][0].weekday() > 4 else "ATL"))
+
+
+def test_a_category_that_the_day_decides_is_sound_every_day(calendar: Looker, april: list[pl.DataFrame]) -> None:
+    days = [at_weekends(day) for day in april]
+    known = feed.Known(calendar.model.schema, calendar.reference, LIMITS)
+    assert feed.broken_days(scan(days, calendar).tallies, known) == {}
+    for as_of in (FIRST + timedelta(days=some) for some in range(1, len(days))):
+        section = feed.judge(scan(days[: (as_of - FIRST).days], calendar).tallies, known, as_of)
+        assert not section.alarm, section.reason
+
+
+def test_a_category_that_the_day_decides_is_missed_in_a_week(calendar: Looker, april: list[pl.DataFrame]) -> None:
+    weekdays = [day.with_columns(dest=pl.lit("ATL")) for day in april]
+    reading = judged(calendar, weekdays).reading(feed.GONE)
+    assert reading is not None
+    assert reading.alarm
+    assert "no row has dest ORD" in reading.reason
+    assert reading.reason.endswith("from 2013-04-29 to 2013-05-05")
+
+
+def test_an_airport_is_missed_on_the_day_beside_a_category_that_the_day_decides(
+    calendar: Looker, april: list[pl.DataFrame]
+) -> None:
+    known = feed.Known(calendar.model.schema, calendar.reference, LIMITS)
+    days = changed([at_weekends(day) for day in april], without("LGA"))
+    assert list(feed.broken_days(scan(days, calendar).tallies, known)) == [LAST]
+
+
+def test_an_outage_of_a_day_in_training_does_not_make_a_category_one_that_the_day_decides() -> None:
+    def every_day(share: float) -> bool:
+        return bool(feed._every_day(["a"], Categories({"a": 100}, on_days={"a": share}))[0])
+
+    assert every_day(0.991)
+    assert not every_day(0.97)  # shut on ten days of a year
+
+
+def test_where_nothing_is_known_of_days_a_category_is_missed_in_a_week_alone_and_that_is_said(
+    looker: Looker, april: list[pl.DataFrame]
+) -> None:
+    older = without_fields(looker, "origin", on_days=None)
+    reading = judged(older, changed(april, without("LGA"))).reading(feed.GONE)
+    assert reading is not None
+    assert not reading.alarm
+    assert "does not say which of origin come every day" in reading.reason
+    assert judged(older, changed(april, without("LGA"), 7)).alarm
 
 
 def test_broken_days_are_named_and_sound_ones_are_not(looker: Looker, april: list[pl.DataFrame]) -> None:

@@ -88,7 +88,7 @@ def test_the_rows_are_the_same_every_time():
     [
         ([0.0, 1.0, 1.0, 0.0], [-0.5, 0.5, 1.5]),
         ([1, 2, 3, 7], [0.5, 1.5, 2.5, 5.0, 9.0]),
-        ([4.0, 4.0], [4.0, 5.0]),
+        ([4.0, 4.0], [4.0, np.nextafter(4.0, 5.0)]),
     ],
     ids=["zeros and ones", "few values", "a constant"],
 )
