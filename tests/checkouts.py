@@ -13,7 +13,8 @@ from typing import Any
 import yaml
 
 PROJECT = Path(__file__).resolve().parents[1]
-KEPT_BY_A_FORK = {"contract.py", "splits.py"}
+# What a fork keeps, by folder; docs/your-own-model.md says to replace or delete all else there.
+KEPT_BY_A_FORK = {"model": {"contract.py", "splits.py"}, "tests/unit/model": {"__init__.py", "test_splits.py"}}
 _IDENTITY = {"GIT_AUTHOR_NAME": "Test", "GIT_AUTHOR_EMAIL": "test@example.com"}
 
 
@@ -90,10 +91,11 @@ class Checkout:
         self.run("git", "commit", "-q", "--allow-empty", "-m", message)
 
     def fork(self, folder: Path) -> None:
-        """Swap model/ as a user would: keep the contract, replace the rest, bring one's own sections of params.yaml."""
-        for path in (self.root / "model").iterdir():
-            if path.name not in KEPT_BY_A_FORK | {"source.py", "schema.py"}:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        """Swap model/ as documented: keep the contract, replace the rest, bring one's own sections of params.yaml."""
+        for name, kept in KEPT_BY_A_FORK.items():
+            for path in (self.root / name).iterdir():
+                if path.name not in kept:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
         for path in folder.glob("*.py"):
             shutil.copy(path, self.root / "model")
         self.set_params(yaml.safe_load((folder / "params.yaml").read_text()))

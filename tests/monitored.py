@@ -1,5 +1,6 @@
 """A small model in production, what it logged and what became of it: for tests of monitoring."""
 
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -12,6 +13,7 @@ import pandas as pd
 import polars as pl
 
 from model.contract import Card, Column, Floats, Relation, Schema, Task
+from pipeline.context import Context
 from pipeline.frames import HOLDOUT, PART, TRAIN, write_json
 from pipeline.monitoring.reference import read_reference
 from pipeline.monitoring.scan import Looker
@@ -19,6 +21,7 @@ from pipeline.stages import bundle as stage
 from serving import bundle
 from serving.signature import Input, Output, Signature, encode
 from tests import bundles
+from tests.checkouts import PROJECT
 
 END = date(2013, 3, 31)
 TRAINED_DAYS, HELD_OUT_DAYS, ROWS_A_DAY = 56, 28, 200
@@ -61,6 +64,16 @@ SCHEMA = Schema(
 )
 
 
+def checkout(root: Path) -> Context:
+    """A checkout with the toy for its model, and with this one's settings where it has none."""
+    for name in ("params.yaml", "pyproject.toml"):
+        if not (root / name).exists():
+            shutil.copy(PROJECT / name, root)
+    made = Context(root)
+    made.__dict__["model"] = Toy()
+    return made
+
+
 @dataclass(frozen=True)
 class Toy:
     """As much of `model.contract.Model` as monitoring asks for."""
@@ -71,6 +84,9 @@ class Toy:
     @property
     def card(self) -> Card:
         return Card(name="toy", title="Toy model", task=self.task, description="A toy.", output="probability")
+
+    def slices(self, frame: pd.DataFrame) -> Mapping[str, "pd.Series[Any]"]:
+        return {"origin": frame["origin"]}
 
     def loss(self, frame: pd.DataFrame, scores: Floats) -> Floats:
         labels = frame[self.schema.label].to_numpy(np.float64)

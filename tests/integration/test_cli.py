@@ -8,6 +8,8 @@ import pytest
 
 from tests.checkouts import Checkout
 
+pytestmark = pytest.mark.flights
+
 
 @pytest.mark.parametrize(
     "command",

@@ -206,6 +206,7 @@ def asked(made: Fork, base: str, head: str, *, store: bool = True) -> str:
     return said(check_change(made.context, base, head, Proofs(made.root, store=store)))
 
 
+@pytest.mark.flights
 def test_promotion_over_logged_rows_proves_itself_while_the_log_grows(logged: tuple[Fork, str]) -> None:
     made, commit = logged
     expects = expected(made, commit)
@@ -215,6 +216,7 @@ def test_promotion_over_logged_rows_proves_itself_while_the_log_grows(logged: tu
     assert asked(made, made.repository.fetch(), commit) == ""
 
 
+@pytest.mark.flights
 def test_promotion_over_logged_rows_needs_the_store_or_whoever_has_it(
     logged: tuple[Fork, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -226,6 +228,7 @@ def test_promotion_over_logged_rows_needs_the_store_or_whoever_has_it(
     assert asked(made, base, commit, store=False) == ""
 
 
+@pytest.mark.flights
 def test_promotion_that_expects_less_of_its_canary_over_logged_rows_is_refused(logged: tuple[Fork, str]) -> None:
     made, commit = logged
     expects = expected(made, commit)

@@ -15,6 +15,8 @@ from serving import bundle
 from tests import verdicts
 from tests.checkouts import Checkout, checkout
 
+pytestmark = pytest.mark.flights
+
 # What each stage makes; it is killed as soon as a file of it is there, so in the middle of writing.
 MADE = {
     "fetch": "build/raw",

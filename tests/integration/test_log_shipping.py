@@ -275,6 +275,7 @@ def test_the_alerts_ask_for_what_the_collector_counts() -> None:
     assert set(re.findall(r"otelcol_\w+", rules)) == {OVERFLOWED, REFUSED, SIZE, CAPACITY}
 
 
+@pytest.mark.flights
 def test_what_arrives_is_a_dataset_by_day(logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`flightline log serve` itself, killed with the collector on the way; every row is kept once."""
     store, serving = tmp_path / "store", Sink(tmp_path / "unused")

@@ -28,6 +28,8 @@ from serving import bundle
 from tests.checkouts import Checkout
 from tests.integration.test_real_pairs import trained
 
+pytestmark = pytest.mark.flights
+
 RULES = Monitoring()
 PARITY = 1e-5
 LATE = timedelta(days=7)

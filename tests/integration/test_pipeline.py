@@ -4,11 +4,14 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import yaml
 
 from pipeline.stages.bundle import CODE
 from serving import bundle
 from tests.checkouts import PROJECT, Checkout, checkout
+
+pytestmark = pytest.mark.flights
 
 
 def stages_run(output: str) -> list[str]:

@@ -15,6 +15,8 @@ from pipeline.production import restore, rows
 from serving import bundle
 from tests.checkouts import Checkout
 
+pytestmark = pytest.mark.flights
+
 RELEASE = "k8s/releases/production/bundle"
 
 

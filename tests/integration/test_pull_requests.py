@@ -148,6 +148,7 @@ def answered(office: Office, wrong: float = 0.0) -> None:
     assert open_store(made.context).add_predictions(lines).kept == 7
 
 
+@pytest.mark.flights
 def test_promotion_says_that_logged_requests_were_asked_of_the_bundle_again(office: Office, store: Path) -> None:
     answered(office)
     assert office.promote().outcome == "prepared"
@@ -160,6 +161,7 @@ def test_promotion_without_logged_requests_says_so(office: Office, store: Path) 
     assert "**Logged requests:** none re-scored: " in top(office.only()["body"])
 
 
+@pytest.mark.flights
 def test_version_whose_logged_scores_are_not_its_bundles_is_not_promoted(office: Office, store: Path) -> None:
     answered(office, wrong=2e-5)
     found = office.promote()

@@ -17,6 +17,8 @@ from pipeline.stages import bundle, evaluate, fetch, prepare, train
 from pipeline.verdict import Check, Decision, GateResult
 from tests.checkouts import PROJECT, checkout
 
+pytestmark = pytest.mark.flights
+
 MARCH, APRIL, MAY, JUNE = "2013-03-31", "2013-04-30", "2013-05-31", "2013-06-28"
 
 

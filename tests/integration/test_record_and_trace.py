@@ -3,10 +3,13 @@
 import json
 import sqlite3
 
+import pytest
 from mlflow import MlflowClient
 
 from serving import bundle
 from tests.checkouts import Checkout
+
+pytestmark = pytest.mark.flights
 
 
 def test_bundle_is_recorded_once_with_its_figures_and_a_registered_version(copy: Checkout) -> None:

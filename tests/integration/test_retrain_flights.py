@@ -24,7 +24,7 @@ from tests.checkouts import Checkout
 from tests.forges import REPOSITORY, Fault, Played
 from tests.retrainings import observation
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.flights]
 
 APRIL, MAY = date(2013, 4, 28), date(2013, 5, 26)
 FOLDER = "k8s/releases/production"

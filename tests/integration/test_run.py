@@ -15,7 +15,7 @@ from pipeline.gates.load_server import free_port
 from pipeline.verdict import Decision, Verdict
 from tests.checkouts import Checkout
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.flights]
 
 
 def quick(made: Checkout) -> None:

@@ -4,6 +4,7 @@ import ast
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import yaml
 
 from pipeline.config import read_settings
 from pipeline.dvcfiles import dvc_hash, md5
+from tests.checkouts import KEPT_BY_A_FORK
 
 PROJECT = Path(__file__).resolve().parents[2]
 # Who may import whom. The pipeline scores with what serves, so that nothing is encoded twice.
@@ -48,6 +50,37 @@ def test_imports_flow_one_way(package: str) -> None:
         name = path.relative_to(PROJECT).as_posix()
         wrong = (imported & OURS) - ALLOWED[package] - ALSO.get(name, set())
         assert not wrong, f"{name} imports {', '.join(sorted(wrong))}"
+
+
+def test_only_tests_that_a_fork_deletes_import_what_it_replaces() -> None:
+    kept = {"model", *(f"model.{Path(name).stem}" for name in KEPT_BY_A_FORK["model"])}
+    example = {f"model.{path.stem}" for path in (PROJECT / "model").glob("*.py")} - kept
+    for path in sorted((PROJECT / "tests").rglob("*.py")):
+        name = path.relative_to(PROJECT)
+        deleted = name.parent.as_posix() == "tests/unit/model" and name.name not in KEPT_BY_A_FORK["tests/unit/model"]
+        if not deleted and "forks" not in name.parts:
+            assert not example & full_names(path), name
+
+
+def full_names(path: Path) -> set[str]:
+    """Every module that a file may import, by its full name."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{name.name}" for name in node.names)}
+    return found
+
+
+@pytest.mark.parametrize(
+    "names", [sorted(KEPT_BY_A_FORK["model"]), pytest.param([""], marks=pytest.mark.flights)], ids=["kept", "example"]
+)
+def test_what_ships_in_model_is_annotated_and_documented_as_the_rest_is(names: list[str]) -> None:
+    """Of a fork's own files neither is asked, so `make lint` does not see it here."""
+    whole = ["ruff", "check", "--config", "lint.per-file-ignores = {}", *(f"model/{name}" for name in names)]
+    done = subprocess.run([sys.executable, "-m", *whole], cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("folder", NOT_TO_TEST)

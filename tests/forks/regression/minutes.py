@@ -1,24 +1,32 @@
-"""How many minutes late does a flight arrive?"""
+"""How many minutes late does a parcel arrive?"""
 
-from dataclasses import replace
 from datetime import date
 
 import numpy as np
 import pandas as pd
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from model import source
-from model.contract import Card, Frozen, Split
-from model.schema import SCHEMA as FLIGHTS
+from model.contract import Card, Column, Frozen, Schema, Split
 from model.splits import last_days
 
-SCHEMA = replace(FLIGHTS, label="arr_delay")
+A_DAY = 200
+SCHEMA = Schema(
+    columns=(
+        Column(name="distance", type="number", description="by road", unit="km", minimum=0, maximum=500, example=42.0),
+        Column(name="stops", type="integer", description="stops on the way", minimum=0, maximum=100, example=7),
+        Column(name="depot", type="category", description="where from", categories=("east", "west"), example="east"),
+    ),
+    key=("parcel",),
+    label="minutes",
+    block="day",
+    event_time="promised",
+)
 CARD = Card(
-    name="flight-minutes",
+    name="parcel-minutes",
     title="Minutes of delay",
     task="regression",
-    description="How many minutes late a flight arrives.",
-    output="arrival delay",
+    description="How many minutes late a parcel arrives.",
+    output="delay",
     unit="min",
 )
 
@@ -45,14 +53,21 @@ class MinutesLate:
         return self.settings.end
 
     def fetch(self):
-        return source.read(self.settings.start, self.settings.end)
+        random = np.random.default_rng(1)
+        days = pd.date_range(self.settings.start, self.settings.end).repeat(A_DAY)
+        rows = len(days)
+        distance, stops = random.gamma(2, 30, rows).clip(0, 500).round(1), random.poisson(6, rows)
+        depot = random.choice(["east", "west"], rows)
+        minutes = 0.2 * distance + 2 * stops + 15 * (depot == "west") - 25 + random.normal(0, 10, rows)
+        parcels = {"parcel": np.arange(rows), "distance": distance, "stops": stops, "depot": depot, "minutes": minutes}
+        return {"parcels": pd.DataFrame(parcels).assign(day=days)}
 
     def prepare(self, tables):
-        wanted = dict.fromkeys([*SCHEMA.key, "scheduled_departure", *SCHEMA.names, SCHEMA.label])
-        return source.join(tables)[list(wanted)].sort_values(["scheduled_departure", *SCHEMA.key], ignore_index=True)
+        day = tables["parcels"]["day"].dt.strftime("%Y-%m-%d")
+        return tables["parcels"].assign(day=day, promised=day + "T12:00:00Z")
 
     def split(self, frame) -> Split:
-        return last_days(frame, day="date", label=SCHEMA.label, days=self.settings.holdout_days)
+        return last_days(frame, day="day", label=SCHEMA.label, days=self.settings.holdout_days)
 
     def estimator(self):
         return HistGradientBoostingRegressor(
@@ -69,4 +84,4 @@ class MinutesLate:
         return float(np.median(labels))
 
     def slices(self, frame: pd.DataFrame):
-        return {"carrier": frame["carrier"], "origin": frame["origin"]}
+        return {"depot": frame["depot"]}

@@ -20,6 +20,7 @@ def broken(tmp_path: Path, change: dict[str, Any]) -> Path:
     return tmp_path
 
 
+@pytest.mark.flights
 def test_shipped_params_are_read() -> None:
     assert datetime.date.fromisoformat(read_params(PROJECT).data["end"])
 

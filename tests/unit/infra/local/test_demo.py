@@ -36,6 +36,7 @@ def copied(tmp_path: Path, name: str) -> Path:
     return tmp_path / name
 
 
+@pytest.mark.flights
 def test_more_data_is_one_line_of_params(tmp_path: Path) -> None:
     before = copied(tmp_path, "params.yaml").read_text().splitlines()
     demo.more_data(tmp_path)

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -23,9 +22,8 @@ from pipeline.errors import UnavailableError
 from pipeline.frames import write_rows
 from serving import bundle
 from serving.signature import Output
-from tests import bundles, servers
+from tests import bundles, monitored, servers
 
-PROJECT = Path(__file__).resolve().parents[4]
 REFERENCE = {"features": {"temp": {"type": "number", "nulls": 0, "edges": [0.0, 60.0, 120.0], "counts": [70, 30]}}}
 MINUTES = msgspec.structs.replace(bundles.SIGNATURE, task="regression", output=Output("delay", unit="min"))
 
@@ -43,9 +41,7 @@ def context(tmp_path: Path) -> Context:
     """A checkout with a model and no rows."""
     root = tmp_path / "checkout"
     root.mkdir()
-    for name in ("params.yaml", "pyproject.toml"):
-        shutil.copy(PROJECT / name, root)
-    return Context(root)
+    return monitored.checkout(root)
 
 
 def set_canary(context: Context, **data: str) -> None:
@@ -133,14 +129,14 @@ def test_columns_in_another_unit_have_no_distance(context: Context, tmp_path: Pa
     assert expectations.expect(context, "staging", new, old).max_ks == 1
 
 
-def flights(tmp_path: Path, context: Context) -> Path:
+def own(tmp_path: Path, context: Context) -> Path:
     """A bundle of the checkout's own model."""
     from pipeline import signature
 
     described = signature.of_model(context.model.card, context.model.schema)
     width = len(described.inputs)
-    bundles.write(tmp_path / "flights", signature=described, model=bundles.graph(described, [0.001] * width))
-    return tmp_path / "flights"
+    bundles.write(tmp_path / "own", signature=described, model=bundles.graph(described, [0.001] * width))
+    return tmp_path / "own"
 
 
 def write_held_out(context: Context, path: Path, count: int) -> None:
@@ -154,7 +150,7 @@ def write_held_out(context: Context, path: Path, count: int) -> None:
 
 
 def test_production_is_held_to_the_held_out_rows_and_staging_to_its_replay(context: Context, tmp_path: Path) -> None:
-    path = flights(tmp_path, context)
+    path = own(tmp_path, context)
     write_held_out(context, path, 7)
     assert expectations.expect(context, "production", path, path).rows == 7
     assert expectations.expect(context, "staging", path, path).rows == expectations.REPLAYED
@@ -189,7 +185,7 @@ UNLOGGED = "as no store here has 5,000 logged rows with all its columns"
 def test_production_is_held_to_the_newest_logged_rows_where_there_are_enough(
     context: Context, tmp_path: Path, logged: int, rows: int, which: str
 ) -> None:
-    path = flights(tmp_path, context)
+    path = own(tmp_path, context)
     write_held_out(context, path, 7)
     log(context, path, logged)
     assert told(context, "production", path) == (rows, which)
@@ -200,7 +196,7 @@ def test_production_is_held_to_the_newest_logged_rows_where_there_are_enough(
 def logged(context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Expects]:
     """A bundle, and what its canary was held to when sixty rows of two days were logged."""
     monkeypatch.setattr(expectations, "REPLAYED", 50)
-    path = flights(tmp_path, context)
+    path = own(tmp_path, context)
     write_held_out(context, path, 7)
     log(context, path, 40, "2013-04-01")
     log(context, path, 20)
@@ -266,7 +262,7 @@ def test_logged_rows_that_are_not_here_are_named_with_what_to_do(
 
 def test_production_is_held_to_the_replay_where_the_rows_are_not_here(context: Context, tmp_path: Path) -> None:
     """A rollback in a fresh clone needs no training data."""
-    rows, which = told(context, "production", flights(tmp_path, context))
+    rows, which = told(context, "production", own(tmp_path, context))
     assert (rows, which) == (
         expectations.REPLAYED,
         f"rows of the replay, {UNLOGGED}, nor are held-out rows of it here",
@@ -274,7 +270,7 @@ def test_production_is_held_to_the_replay_where_the_rows_are_not_here(context: C
 
 
 def test_rows_of_another_model_are_not_taken_for_this_ones_traffic(context: Context, tmp_path: Path) -> None:
-    write_held_out(context, flights(tmp_path, context), 7)
+    write_held_out(context, own(tmp_path, context), 7)
     path = made(tmp_path / "toy")
     assert expectations.expect(context, "production", path, path).rows == expectations.REPLAYED
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,7 @@ from pipeline.delivery.logged import Logged, rescored
 from pipeline.monitoring.store import VARIABLE, open_store
 from serving import bundle
 from serving.signature import encode
-from tests import bundles
-from tests.checkouts import PROJECT
+from tests import bundles, monitored
 
 
 @pytest.fixture
@@ -24,9 +22,7 @@ def context(tmp_path: Path) -> Context:
     """A checkout with a model and no rows."""
     root = tmp_path / "checkout"
     root.mkdir()
-    for name in ("params.yaml", "pyproject.toml"):
-        shutil.copy(PROJECT / name, root)
-    return Context(root)
+    return monitored.checkout(root)
 
 
 @pytest.fixture
@@ -101,7 +97,7 @@ def test_columns_that_are_not_kept_are_said_and_refuse_nothing(context: Context,
     answer(context, folder, 7, wrong=0.25)
     path = context.root / "params.yaml"
     path.write_text(path.read_text().replace("  fields: all", "  fields: [origin]"))
-    found = rescored(Context(context.root), folder)
+    found = rescored(monitored.checkout(context.root), folder)
     assert found.text == "none re-scored: `monitoring.fields` keeps not every column of them"
     assert not found.refusal("staging")
 
@@ -122,7 +118,7 @@ def test_rows_that_were_logged_before_a_column_was_kept_are_said_and_refuse_noth
 def test_parameters_that_cannot_be_read_are_said_and_refuse_nothing(context: Context, folder: Path) -> None:
     path = context.root / "params.yaml"
     path.write_text(path.read_text().replace("estimator:", "estimators:"))
-    found = rescored(Context(context.root), folder)
+    found = rescored(monitored.checkout(context.root), folder)
     assert found.text.startswith(f"none re-scored: {path}: ")
     assert "estimator: Field required" in found.text
     assert not found.refusal("staging")

@@ -1,7 +1,6 @@
 """A challenger on logged rows: paired by day, on days that it never trained on."""
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -26,8 +25,7 @@ from pipeline.verdict import Decision
 from serving import bundle
 from serving.bundle import Bundle
 from serving.signature import encode
-from tests import bundles
-from tests.checkouts import PROJECT
+from tests import bundles, monitored
 
 LIMITS = BenchmarkGate(resamples=400, min_slice_rows=100)
 FIRST = date(2013, 4, 1)
@@ -115,10 +113,8 @@ def test_rows_without_label_or_of_another_version_are_left_out(challenger: Bundl
 
 @pytest.fixture
 def context(tmp_path: Path) -> Context:
-    """A checkout with the flights' model, and a store: on each of 24 days 30 rows of production's, 10 of another's."""
-    for name in ("params.yaml", "pyproject.toml"):
-        shutil.copy(PROJECT / name, tmp_path)
-    made = Context(tmp_path)
+    """A checkout with a model, and a store: on each of 24 days 30 rows of production's, 10 of another's."""
+    made = monitored.checkout(tmp_path)
     random, store = np.random.default_rng(3), open_store(made)
     days = [FIRST + timedelta(days=at) for at in range(24)]
     names = {day: [f"{day} {at}" for at in range(40)] for day in days}
@@ -138,7 +134,7 @@ def context(tmp_path: Path) -> Context:
 
 @pytest.fixture
 def rival(context: Context, tmp_path: Path) -> Path:
-    """A challenger that reads the flights' columns."""
+    """A challenger that reads the model's columns."""
     described = of_model(context.model.card, context.model.schema)
     bundles.write(
         tmp_path / "rival",

@@ -15,7 +15,7 @@ from pipeline.monitoring import partitions
 from pipeline.monitoring import store as stores
 from pipeline.monitoring.labels import LabelCounts
 from pipeline.monitoring.place import Place
-from tests.checkouts import PROJECT
+from tests import monitored
 from tests.observed import APRIL, RULES, evening, files, label, line, lines, store, values
 
 NEXT = APRIL + timedelta(days=1)
@@ -398,14 +398,12 @@ class TestExpiry:
 class TestOpening:
     @pytest.fixture
     def root(self, tmp_path: Path) -> Path:
-        for name in ("params.yaml", "pyproject.toml"):
-            (tmp_path / name).write_text((PROJECT / name).read_text())
-        return tmp_path
+        return monitored.checkout(tmp_path).root
 
     def monitor(self, root: Path, **settings: object) -> Context:
         with (root / "params.yaml").open("a") as file:
             file.write(f"\nmonitoring: {json.dumps(settings)}\n")
-        return Context(root)
+        return monitored.checkout(root)
 
     def test_the_store_is_where_the_setting_says(self, root: Path) -> None:
         opened = stores.open_store(self.monitor(root, store="somewhere", retention_days=7, fields=["temp"]))

@@ -30,6 +30,8 @@ DELIVERED = (paths.BUNDLE.name, paths.VERDICT.name)
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A copy of the project with a remote, and a branch that moves the window on."""
     made = checkout(tmp_path_factory.mktemp("project"))
+    made.set_params({"data": {"start": "2013-01-01", "end": "2013-03-31"}})
+    made.commit("a window")
     made.run("git", "init", "-q", "--bare", "-b", "main", f"{made.root}-remote")
     made.run("git", "remote", "add", "origin", f"{made.root}-remote")
     made.run("git", "push", "-q", "origin", "main")

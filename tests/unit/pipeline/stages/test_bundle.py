@@ -7,16 +7,15 @@ import pandas as pd
 import pytest
 
 from model.contract import Column
-from model.flights import CARD
-from model.schema import SCHEMA
 from pipeline import signature
 from pipeline.frames import TableError
 from pipeline.stages.bundle import _distribution, golden, golden_rows
 from serving.requests import Codec
 from serving.signature import Input, Signature
 from tests.bundles import SIGNATURE, graph
+from tests.monitored import Toy
 
-FLIGHTS = signature.of_model(CARD, SCHEMA)
+MODEL = signature.of_model(Toy().card, Toy().schema)
 
 
 def having(*inputs: Input) -> Signature:
@@ -41,12 +40,12 @@ OTHERS = tuple(
 )
 
 
-@pytest.mark.parametrize("agreed", [SIGNATURE, FLIGHTS, having(*NULLS, *OTHERS)], ids=["toy", "flights", "wide"])
+@pytest.mark.parametrize("agreed", [SIGNATURE, MODEL, having(*NULLS, *OTHERS)], ids=["toy", "model", "wide"])
 def test_every_row_is_a_legal_request_and_they_are_few(agreed):
     assert 8 < len(legal(agreed)) <= 32
 
 
-@pytest.mark.parametrize("agreed", [SIGNATURE, FLIGHTS], ids=["toy", "flights"])
+@pytest.mark.parametrize("agreed", [SIGNATURE, MODEL], ids=["toy", "model"])
 def test_each_column_that_can_be_null_is_null_in_a_row_of_its_own(agreed):
     nulls = [[name for name, value in row.items() if value is None] for row in requests(agreed)]
     assert [found for found in nulls if found] == [[one.name] for one in agreed.inputs if one.nullable]
@@ -58,7 +57,7 @@ def test_row_that_the_schema_allows_and_the_model_cannot_score_is_refused_with_t
         golden(SIGNATURE, tmp_path)
 
 
-@pytest.mark.parametrize("agreed", [SIGNATURE, FLIGHTS, having(*NULLS, *OTHERS)], ids=["toy", "flights", "wide"])
+@pytest.mark.parametrize("agreed", [SIGNATURE, MODEL, having(*NULLS, *OTHERS)], ids=["toy", "model", "wide"])
 def test_every_null_and_every_other_that_is_allowed_occurs(agreed):
     columns = golden_rows(agreed)
     for one in agreed.inputs:
@@ -80,7 +79,7 @@ def test_a_number_stays_within_its_limits_though_it_is_rounded(low, high):
 
 
 def test_the_rows_are_the_same_every_time():
-    assert golden_rows(FLIGHTS) == golden_rows(FLIGHTS)
+    assert golden_rows(MODEL) == golden_rows(MODEL)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.flights
+
 PROJECT = Path(__file__).resolve().parents[4]
 FIT = """
 import hashlib, sys

@@ -16,7 +16,9 @@ END = date(2013, 3, 31)
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    (tmp_path / "params.yaml").write_text((PROJECT / "params.yaml").read_text())
+    document = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    window = {"data": {"end": str(END)}, "retrain": {"window_key": "data.end"}}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({**document, **window}))
     return tmp_path
 
 

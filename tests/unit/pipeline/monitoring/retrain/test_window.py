@@ -13,6 +13,7 @@ SHIPPED = (Path(__file__).resolve().parents[5] / "params.yaml").read_text()
 END = date(2013, 5, 26)
 
 
+@pytest.mark.flights
 def test_one_value_of_the_shipped_file_changes_and_comments_stay() -> None:
     moved = window.advanced(SHIPPED, "data.end", END)
     assert moved == SHIPPED.replace('"2013-03-31"', '"2013-05-26"')
