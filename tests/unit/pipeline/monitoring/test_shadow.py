@@ -1,6 +1,7 @@
 """A challenger on logged rows: paired by day, on days that it never trained on."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
