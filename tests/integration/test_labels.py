@@ -45,6 +45,7 @@ def here(tmp_path: Path) -> Folder:
     return Folder(tmp_path)
 
 
+@pytest.mark.flights
 def test_a_log_and_its_labels_become_days(here: Folder) -> None:
     logs = here.root / "logs"
     logs.mkdir()
@@ -62,6 +63,7 @@ def test_a_log_and_its_labels_become_days(here: Folder) -> None:
     assert (here.root / ".observed/predictions").is_dir()
 
 
+@pytest.mark.flights
 def test_bad_labels_are_named_and_exit_65(here: Folder) -> None:
     (here.root / "a.log").write_bytes(b"\n".join(lines("ab")))
     here.run("log", "add", "a.log")
@@ -75,6 +77,7 @@ def test_bad_labels_are_named_and_exit_65(here: Folder) -> None:
     assert "1 corrected" in here.run("labels", "add", "known.csv", "--as-of", "2013-04-02", "--correct").stdout
 
 
+@pytest.mark.flights
 def test_days_beyond_retention_are_removed_and_said(here: Folder) -> None:
     (here.root / "a.log").write_bytes(b"\n".join([line("a"), line("b", "2013-04-02T10:00:00Z")]))
     here.run("log", "add", "a.log")

@@ -60,11 +60,10 @@ class MinutesLate:
         depot = random.choice(["east", "west"], rows)
         minutes = 0.2 * distance + 2 * stops + 15 * (depot == "west") - 25 + random.normal(0, 10, rows)
         parcels = {"parcel": np.arange(rows), "distance": distance, "stops": stops, "depot": depot, "minutes": minutes}
-        return {"parcels": pd.DataFrame(parcels).assign(day=days)}
+        return {"parcels": pd.DataFrame(parcels).assign(day=days.strftime("%Y-%m-%d"))}
 
     def prepare(self, tables):
-        day = tables["parcels"]["day"].dt.strftime("%Y-%m-%d")
-        return tables["parcels"].assign(day=day, promised=day + "T12:00:00Z")
+        return tables["parcels"].assign(promised=tables["parcels"]["day"] + "T12:00:00Z")
 
     def split(self, frame) -> Split:
         return last_days(frame, day="day", label=SCHEMA.label, days=self.settings.holdout_days)
