@@ -6,6 +6,7 @@ import sqlite3
 import pytest
 from mlflow import MlflowClient
 
+from pipeline.config import read_params
 from serving import bundle
 from tests.checkouts import Checkout
 
@@ -19,7 +20,7 @@ def test_bundle_is_recorded_once_with_its_figures_and_a_registered_version(copy:
     assert first["run_id"] == again["run_id"]
     client = MlflowClient(first["tracking_uri"])
     run = client.get_run(first["run_id"])
-    assert run.data.params["data.end"] == "2013-03-31"
+    assert run.data.params["data.end"] == read_params(copy.root).data["end"]
     assert 0.4 < run.data.metrics["loss"] < 0.6
     assert run.data.tags["flightline.bundle"] == bundle.version(copy.root / "build/bundle")
     names = {artifact.path for artifact in client.list_artifacts(first["run_id"], "bundle")}

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -38,7 +39,9 @@ def copied(tmp_path: Path, name: str) -> Path:
 
 @pytest.mark.flights
 def test_more_data_is_one_line_of_params(tmp_path: Path) -> None:
-    before = copied(tmp_path, "params.yaml").read_text().splitlines()
+    path = copied(tmp_path, "params.yaml")
+    path.write_text(re.sub(r'end: "[\d-]+"', 'end: "2013-03-31"', path.read_text(), count=1))
+    before = path.read_text().splitlines()
     demo.more_data(tmp_path)
     after = (tmp_path / "params.yaml").read_text().splitlines()
     assert sum(one != other for one, other in zip(before, after, strict=True)) == 1

@@ -1,6 +1,6 @@
 """The data window moves by one value; every other character of params.yaml stays."""
 
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,9 +15,11 @@ END = date(2013, 5, 26)
 
 @pytest.mark.flights
 def test_one_value_of_the_shipped_file_changes_and_comments_stay() -> None:
-    moved = window.advanced(SHIPPED, "data.end", END)
-    assert moved == SHIPPED.replace('"2013-03-31"', '"2013-05-26"')
-    assert yaml.safe_load(moved)["data"]["end"] == "2013-05-26"
+    shipped = yaml.safe_load(SHIPPED)["data"]["end"]
+    later = date.fromisoformat(shipped) + timedelta(days=56)
+    moved = window.advanced(SHIPPED, "data.end", later)
+    assert moved == SHIPPED.replace(f'"{shipped}"', f'"{later}"')
+    assert yaml.safe_load(moved)["data"]["end"] == str(later)
 
 
 @pytest.mark.parametrize(
