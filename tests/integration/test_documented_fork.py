@@ -31,7 +31,7 @@ def test_tests_of_the_flights_are_skipped_and_say_why(forked: Checkout) -> None:
 
 def test_lint_and_types_ask_nothing_of_a_notebooks_code(forked: Checkout) -> None:
     """As `make lint` has it, its commands and this project's settings."""
-    lint = forked.run("make", "-n", "-o", ".venv/.dev", "lint").stdout.splitlines()
+    lint = forked.run("make", "--no-print-directory", "-n", "-o", ".venv/.dev", "lint").stdout.splitlines()
     assert [line.split()[0] for line in lint] == ["ruff", "ruff", "mypy"]
     for command in lint:
         forked.run(*command.split())

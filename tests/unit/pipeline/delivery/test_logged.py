@@ -108,9 +108,9 @@ def test_rows_that_were_logged_before_a_column_was_kept_are_said_and_refuse_noth
     path = context.root / "params.yaml"
     wide = path.read_text()
     path.write_text(wide.replace("  fields: all", "  fields: [origin]"))
-    answer(Context(context.root), folder, 7)
+    answer(monitored.checkout(context.root), folder, 7)
     path.write_text(wide)
-    found = rescored(Context(context.root), folder)
+    found = rescored(monitored.checkout(context.root), folder)
     assert found.text == "none re-scored: all 7 were logged before `monitoring.fields` kept every column of them"
     assert not found.refusal("staging")
 

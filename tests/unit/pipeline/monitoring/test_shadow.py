@@ -210,7 +210,7 @@ def test_store_that_keeps_some_of_the_fields_is_an_error_that_names_the_setting(
     path = context.root / "params.yaml"
     path.write_text(path.read_text().replace("  fields: all", "  fields: [origin, temp]"))
     with pytest.raises(ShadowError, match=r"which the challenger needs; add it to `monitoring\.fields`"):
-        shadow.from_store(Context(context.root), rival, VERSION, LIMITS)
+        shadow.from_store(monitored.checkout(context.root), rival, VERSION, LIMITS)
 
 
 def test_rows_that_were_logged_before_a_field_was_kept_are_passed_over(context: Context, rival: Path) -> None:
@@ -221,13 +221,13 @@ def test_rows_that_were_logged_before_a_field_was_kept_are_passed_over(context: 
     for day, fields in zip(days, ("[origin]", "all"), strict=True):
         path.write_text(wide.replace("  fields: all", f"  fields: {fields}"))
         said = {"id": f"{day}", "model": context.model.card.name, "version": VERSION, "features": example, "score": 0.3}
-        store = open_store(Context(context.root))
+        store = open_store(monitored.checkout(context.root))
         store.add_predictions([json.dumps({**said, "time": f"{day}T10:00:00Z"}).encode()])
         store.add_labels([Label(id=f"{day}", label=1, event_day=day)], datetime(2013, 5, 1, tzinfo=UTC))
-    found = shadow.from_store(Context(context.root), rival, VERSION, LIMITS)
+    found = shadow.from_store(monitored.checkout(context.root), rival, VERSION, LIMITS)
     assert (found.window.rows, found.window.first) == (1, days[1])
     with pytest.raises(UnavailableError, match="were logged before `monitoring"):
-        shadow.from_store(Context(context.root), rival, VERSION, LIMITS, FIRST)
+        shadow.from_store(monitored.checkout(context.root), rival, VERSION, LIMITS, FIRST)
 
 
 class Shops(Toy):
