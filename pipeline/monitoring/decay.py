@@ -108,7 +108,8 @@ def judge(
     enough = [(window, sums) for window, sums in looked if len(sums) >= setting.rules.min_blocks]
     window, newest = looked[-1]
     if len(newest) < setting.rules.min_blocks:
-        few = f"{len(newest)} {_units(blocks.unit)} have labels, at least {setting.rules.min_blocks} are needed"
+        few = f"{len(newest)} {_units(blocks.unit)} have labels and every column that is needed"
+        few += f", and {setting.rules.min_blocks} are the least"
         return Found(section((), "", f"from {window.first} to {window.last}: {few}"), period)
     history = tuple(_glance(window, sums, known) for window, sums in enough)
     return Found(_section(window, newest, known), period, history, _table(newest, known))

@@ -5,7 +5,7 @@ day of the newest week by itself; what needs rows to be seen (PSI, nulls, volume
 that training did not have every day is missed in a full week alone.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -46,19 +46,22 @@ class Known:
     limits: FeedLimits
 
 
-def faults(tally: Tally, known: Known, *, full_week: bool) -> tuple[Fault, ...]:
-    """What is impossible in these rows. Fewer than `min_cases` rows are never a fault."""
+def faults(tally: Tally, known: Known, whole: Collection[str] = ()) -> tuple[Fault, ...]:
+    """What is impossible in these rows. Fewer than `min_cases` rows are never a fault.
+
+    `whole` are the columns that were logged on every day of a full week: of these each category is due.
+    """
     return (
         *_ranges(tally, known),
         *_relations(tally, known),
         *_unseen(tally, known),
-        *_gone(tally, known, full_week=full_week),
+        *_gone(tally, known, whole),
     )
 
 
 def broken_days(tallies: Mapping[date, Tally], known: Known) -> dict[date, str]:
     """Days with a fault, and what it is: nothing is to be learnt from them about the model."""
-    found = {day: faults(tally, known, full_week=False) for day, tally in tallies.items()}
+    found = {day: faults(tally, known) for day, tally in tallies.items()}
     return {day: named(dict.fromkeys(one.text for one in wrong), 2) for day, wrong in found.items() if wrong}
 
 
@@ -76,22 +79,31 @@ def judge(tallies: Mapping[date, Tally], known: Known, as_of: date, more: tuple[
         return section((volume, *more), "", few)
     since = min(tallies)
     full = since <= days[0]
-    whole = (_nulls(week, known), _stable(week, known)) if full else _too_young(since, known.limits)
+    whole = _throughout(tallies, days) if full else frozenset[str]()
+    slow = (_nulls(week, known), _stable(week, known, whole)) if full else _too_young(since, known.limits)
     parts = [
-        (f"from {days[0]} to {days[-1]}", faults(week, known, full_week=full)),
-        *((f"on {day}", faults(tallies[day], known, full_week=False)) for day in days if day in tallies),
+        (f"from {days[0]} to {days[-1]}", faults(week, known, whole)),
+        *((f"on {day}", faults(tallies[day], known)) for day in days if day in tallies),
     ]
-    readings = (*_worst(week, parts, known), *whole, volume, *more)
+    readings = (*_worst(week, parts, known, full=full), *slow, volume, *more)
     return section(readings, f"{week.rows:,} rows from {days[0]} to {days[-1]} are as they were in training")
 
 
-def _worst(week: Tally, parts: Sequence[tuple[str, tuple[Fault, ...]]], known: Known) -> Iterator[Reading]:
+def _throughout(tallies: Mapping[date, Tally], days: Sequence[date]) -> frozenset[str]:
+    """The columns that every logged one of these days has: a field may be kept only since some of them."""
+    return frozenset.intersection(*(frozenset(tallies[day].columns) for day in days if day in tallies))
+
+
+def _worst(
+    week: Tally, parts: Sequence[tuple[str, tuple[Fault, ...]]], known: Known, *, full: bool
+) -> Iterator[Reading]:
     """For each kind of fault what the first part says that has one: the week, then its days."""
     found = [(when, fault) for when, those in parts for fault in those]
     for kind in _IMPOSSIBLE:
         mine = [(when, fault) for when, fault in found if fault.kind == kind]
         if not mine:
-            yield Reading(name=kind, value=0.0, high=_limit(kind, known.limits), reason=_sound(kind, week, known))
+            reason = _sound(kind, week, known, full=full)
+            yield Reading(name=kind, value=0.0, high=_limit(kind, known.limits), reason=reason)
             continue
         when = mine[0][0]
         here = [fault for at, fault in mine if at == when]
@@ -110,11 +122,12 @@ def _limit(kind: str, limits: FeedLimits) -> float | None:
     }[kind]
 
 
-def _sound(kind: str, week: Tally, known: Known) -> str:
+def _sound(kind: str, week: Tally, known: Known, *, full: bool) -> str:
     if kind == RELATIONS and (lost := [one.name for one in known.schema.relations if one.name not in week.violations]):
         return f"not checked: {named(lost)}; the log does not carry all the columns"
     if kind == GONE and (unknown := _without_days(known)):
-        return f"none in a full week; the bundle does not say which of {named(unknown)} come every day"
+        looked = "none in a full week" if full else "not looked for before a full week is logged"
+        return f"{looked}; the bundle does not say which of {named(unknown)} come every day"
     return "none beyond the limit"
 
 
@@ -153,7 +166,7 @@ def _unseen(tally: Tally, known: Known) -> Iterator[Fault]:
             )
 
 
-def _gone(tally: Tally, known: Known, *, full_week: bool) -> Iterator[Fault]:
+def _gone(tally: Tally, known: Known, whole: Collection[str]) -> Iterator[Fault]:
     """Stable categories of which many rows were to be expected and none came."""
     for column in known.schema.columns:
         seen, reference = tally.columns.get(column.name), known.reference.features.get(column.name)
@@ -162,7 +175,7 @@ def _gone(tally: Tally, known: Known, *, full_week: bool) -> Iterator[Fault]:
         usual, names = reference_bins(column, reference), names_of(column, reference)
         expected = usual / max(usual.sum(), 1) * seen.bins.sum()
         due = expected >= known.limits.min_expected_of_category
-        if not full_week:
+        if column.name not in whole:
             due &= _every_day(names, reference)
         gone = np.flatnonzero((seen.bins == 0) & due)
         for at in gone:
@@ -188,13 +201,13 @@ def _nulls(week: Tally, known: Known) -> Reading:
     increases = {
         name: seen.nulls / seen.rows - usual
         for name, seen in week.columns.items()
-        if (usual := _usual_nulls(name, known.reference)) is not None
+        if seen.rows >= known.limits.min_rows and (usual := _usual_nulls(name, known.reference)) is not None
     }
     limit = known.limits.max_null_share_increase
     over = {name: rise for name, rise in increases.items() if rise > limit}
     most = max(increases.values(), default=0.0)
     listed = named(f"{name} is missing in {100 * rise:.0f} points more of the rows" for name, rise in over.items())
-    unsaid = [name for name in week.columns if name not in increases]
+    unsaid = [name for name in week.columns if _usual_nulls(name, known.reference) is None]
     sound = "no column lost more of its values than the limit"
     sound += f"; the bundle does not say how many {named(unsaid)} had" if unsaid else ""
     reason = f"missing values: {listed} than in training" if over else sound
@@ -207,9 +220,10 @@ def _usual_nulls(name: str, reference: Reference) -> float | None:
     return None if nulls is None else nulls / reference.rows
 
 
-def _stable(week: Tally, known: Known) -> Reading:
-    """The largest PSI of a stable column that has rows enough for its bins."""
-    stable = [one for one in known.schema.columns if one.stability == "stable" and _enough(one, week, known)]
+def _stable(week: Tally, known: Known, whole: Collection[str]) -> Reading:
+    """The largest PSI of a stable column that was logged on every day, and has rows enough for its bins."""
+    kept = [one for one in known.schema.columns if one.stability == "stable" and one.name in whole]
+    stable = [one for one in kept if _enough(one, week, known)]
     spared = known.limits.max_unseen_category_share
     found = {one.name: psi_of(one, week, known.reference, spared) or 0.0 for one in stable}
     limit = known.limits.max_psi

@@ -88,7 +88,7 @@ def run(context: Context, as_of: date, say: Callable[[str], None], served: Path 
 def _older(store: Store, look: Look, say: Callable[[str], None]) -> dict[date, Tally]:
     """Counts of the days that a retraining would learn and that are too old for anything else to be said of them."""
     before = look.first - timedelta(days=1)
-    if look.since > before:
+    if look.data_end is None or look.since > before:
         return {}
     say(f"faults in rows to {before}")
     return tallies(store.batches(look.since, before, (DAY, SCORE, *store.features)), look.looker)

@@ -5,8 +5,8 @@ event time, or of its log time where it has none, in UTC. Labels whose predictio
 `waiting/day=.../` by the event day that they say, else in `waiting/known=.../`; they are joined when it comes.
 `counts/day=.../` says what became of all labels.
 
-A row is kept once for an id, and readers join what they find: adding again, after an interruption or twice at once ends
-in the same rows.
+A row is kept once for an id on its day or one beside it, and readers join what they find: adding again, after an
+interruption or twice at once ends in the same rows.
 """
 
 import os
@@ -70,8 +70,9 @@ class Store:
         return self.form.features
 
     def add_predictions(self, lines: Iterable[bytes], say: _Say | None = None) -> LogCounts:
-        """Keep what log lines say, the first line of each id. Raises UnavailableError where the store is away.
+        """Keep what log lines say, of lines with one id within a day of each other the first.
 
+        Raises UnavailableError where the store is away.
         What was kept before that is there; run it again, and nothing is lost or twice.
         """
         skipped, counts = Skipped(), LogCounts()

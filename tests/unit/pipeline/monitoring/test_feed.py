@@ -104,6 +104,19 @@ def test_days_before_a_column_was_kept_have_no_missing_values(looker: Looker, ap
     assert "seats is missing in 9" in judged(looker, lost).reason
 
 
+def test_column_that_is_kept_for_a_part_of_the_week_is_not_judged_as_a_whole_one(
+    looker: Looker, april: list[pl.DataFrame]
+) -> None:
+    """Of a category that the weekday decides two days say little, and of three rows nobody knows what is usual."""
+    known = without_fields(looker, "dest", on_days={"ATL": 0.5, "ORD": 0.5})
+    one_kind = [day.filter(pl.col("dest") == "ATL") for day in april[-2:]]
+    section = judged(known, [*(day.drop("dest") for day in april[:-2]), *one_kind])
+    assert not section.alarm, section.reason
+    few = april[-1].with_columns(seats=pl.lit(None, pl.Float64)).head(3)
+    section = judged(looker, [*(day.drop("seats") for day in april), few])
+    assert not section.alarm, section.reason
+
+
 def test_unchanged_days_are_quiet(looker: Looker, april: list[pl.DataFrame]) -> None:
     section = judged(looker, april)
     assert (section.alarm, section.decision) == (False, "quiet"), section.reason
