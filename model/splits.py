@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from model.contract import Split
+from model.contract import Bools, Split
 
 _YEAR_FIRST = r"\d{4}-\d{1,2}-\d{1,2}(?:[T ].*)?"
 
@@ -52,11 +52,16 @@ def by_group(frame: pd.DataFrame, *, group: str, label: str, share: float, salt:
     Raises ValueError where either side would be empty.
     """
     labelled = frame[label].notna().to_numpy(bool)
-    drawn = frame[group].astype(str).map(lambda value: _unit_interval(f"{salt}:{value}") < share).to_numpy(bool)
+    drawn = drawn_groups(frame[group], share, salt)
     if not (labelled & drawn).any() or not (labelled & ~drawn).any():
         raise ValueError(f"splitting by {group!r} with share {share} leaves one side without rows; change the share")
     rule: dict[str, str | float] = {"kind": "group", "column": group, "share": share, "salt": salt}
     return Split(labelled & ~drawn, labelled & drawn, rule)
+
+
+def drawn_groups(groups: "pd.Series[Any]", share: float, salt: str) -> Bools:
+    """Which rows such a split holds out, shape (rows,): of each group by itself, whatever others there are."""
+    return groups.astype(str).map(lambda value: _unit_interval(f"{salt}:{value}") < share).to_numpy(bool)
 
 
 def _unit_interval(text: str) -> float:

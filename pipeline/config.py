@@ -4,7 +4,7 @@ Both are read once into frozen models; a misspelt or missing field is an error t
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
@@ -145,10 +145,34 @@ def read_params(root: Path) -> Params:
 
 def read_yaml(path: Path) -> Any:
     """The document in a YAML file. Raises ConfigError."""
+    return load_yaml(_text(path), path)
+
+
+def load_yaml(text: str, where: Path | str) -> Any:
+    """The document. Raises ConfigError naming the file and, of a value that is none, its field."""
     try:
-        return yaml.safe_load(_text(path))
+        return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not YAML: {error}") from error
+        raise ConfigError(f"{where}: not YAML: {' '.join(str(error).split())}") from error
+    except ValueError as error:  # PyYAML says of a day that there is not neither where it stands nor what it says
+        found = "; ".join(_impossible(yaml.compose(text, yaml.SafeLoader), ""))
+        raise ConfigError(f"{where}: {found or error}") from error
+
+
+def _impossible(node: yaml.Node | None, field: str) -> Iterator[str]:
+    """Every value that PyYAML cannot make anything of, with its field and the fix."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield from _impossible(value, f"{field}.{key.value}".lstrip("."))
+    elif isinstance(node, yaml.SequenceNode):
+        for at, value in enumerate(node.value):
+            yield from _impossible(value, f"{field}.{at}".lstrip("."))
+    elif isinstance(node, yaml.ScalarNode):
+        try:
+            yaml.SafeLoader("").construct_object(node)
+        except ValueError as error:
+            fix = "write a day that there is, as 2013-03-31, or text in quotes"
+            yield f"{field}: {error} (got {node.value!r:.60}); {fix}"
 
 
 def read_settings(root: Path) -> Settings:

@@ -42,10 +42,10 @@ def is_all(repository: Repository, source: str, commit: str) -> bool:
 def values(checkout: Checkout, outcome: Outcome) -> dict[str, str]:
     """For a workflow: `commit` is empty where it has more than this run checked. Raises DeliveryError, GitError."""
     repository = Repository.of(checkout)
-    checked = outcome.commit is not None and is_all(repository, repository.head(), outcome.commit)
+    commit = outcome.commit or ""
     return {
         "outcome": outcome.outcome,
-        "commit": outcome.commit if checked and outcome.commit else "",
+        "commit": commit if commit and is_all(repository, repository.head(), commit) else "",
         "branch": outcome.branch or "",
         "pull_request": outcome.pull_request or "",
         "go": str(is_committed(checkout)).lower(),

@@ -1,13 +1,12 @@
 """Were these held-out rows ever seen in training? Answered from the split's rule, which travels in the bundle."""
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from model.contract import Bools
-from model.splits import calendar_days
+from model.splits import calendar_days, drawn_groups
 
 Rule = Mapping[str, str | float]
 
@@ -43,14 +42,5 @@ def _seen_by_time(rule: Rule, holdout: pd.DataFrame) -> str | None:
 
 
 def holds_out(rule: Rule, groups: "pd.Series[Any]") -> Bools:
-    """Which of these rows a split by group leaves out of training, whatever other groups there are: (rows,).
-
-    As `model.splits.by_group` draws them; a group that training never saw is drawn like any other.
-    """
-    salt, share = rule["salt"], float(rule["share"])
-    drawn = {name: _unit_interval(f"{salt}:{name}") < share for name in groups.astype(str).unique()}
-    return groups.astype(str).map(drawn).to_numpy(bool)
-
-
-def _unit_interval(text: str) -> float:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
+    """Which of these rows a split by group leaves out of training: (rows,). A group it never saw is drawn like any."""
+    return drawn_groups(groups, float(rule["share"]), str(rule["salt"]))

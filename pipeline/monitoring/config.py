@@ -9,9 +9,8 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from pipeline.config import Frozen, validated
+from pipeline.config import Frozen, read_params, validated
 from pipeline.monitoring.keeping import Keeping
-from pipeline.yamls import section
 
 _Share = partial(Field, gt=0, lt=1)
 
@@ -84,5 +83,5 @@ class _Named(Frozen):
 
 def read_monitoring(root: Path) -> Monitoring:
     """Section `monitoring` of `params.yaml` under `root`. Raises ConfigError naming file, field and value."""
-    document = {"monitoring": section(root, "monitoring")}
+    document = {"monitoring": read_params(root).monitoring}
     return validated(_Named, document, root / "params.yaml").monitoring

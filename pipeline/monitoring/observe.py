@@ -61,6 +61,11 @@ class Look:
         return self.data_end + timedelta(days=1) if self.data_end else date.min
 
     @property
+    def oldest(self) -> date:
+        """The first day whose faults are told: `since` or before; `first` where no day says what is new."""
+        return min(self.first, self.since) if self.data_end else self.first
+
+    @property
     def last(self) -> date:
         """The last full day."""
         return self.as_of - timedelta(days=1)
@@ -71,10 +76,9 @@ def run(context: Context, as_of: date, say: Callable[[str], None], served: Path 
 
     `served` is a bundle's folder where main does not say what is in production. Raises UnavailableError, BundleError.
     """
-    rules = read_monitoring(context.root)  # before anything else reads params.yaml: its faults are named
     say("production's bundle")
     parity = context.params.gates.differential.parity_tolerance
-    look = Look(_looker(context, served), rules, as_of, parity)
+    look = Look(_looker(context, served), read_monitoring(context.root), as_of, parity)
     store = open_store(context)
     say(f"rows from {look.first} to {look.last}")
     scanned = scan(store.batches(look.first, look.last), look.looker)
@@ -87,11 +91,11 @@ def run(context: Context, as_of: date, say: Callable[[str], None], served: Path 
 
 def _older(store: Store, look: Look, say: Callable[[str], None]) -> dict[date, Tally]:
     """Counts of the days that a retraining would learn and that are too old for anything else to be said of them."""
-    before = look.first - timedelta(days=1)
-    if look.data_end is None or look.since > before:
+    if look.oldest == look.first:
         return {}
+    before = look.first - timedelta(days=1)
     say(f"faults in rows to {before}")
-    return tallies(store.batches(look.since, before, (DAY, SCORE, *store.features)), look.looker)
+    return tallies(store.batches(look.oldest, before, (DAY, SCORE, *store.features)), look.looker)
 
 
 def _looker(context: Context, served: Path | None) -> Looker:

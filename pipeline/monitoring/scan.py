@@ -1,6 +1,6 @@
 """One pass over the logged rows, a day at a time: what comes of it is small, whatever there was to read."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -73,29 +73,36 @@ class Scanned:
 def scan(batches: Iterable[pl.DataFrame], looker: Looker) -> Scanned:
     """Read frames as the store joins them: id, day, time, version, score, label and a column per feature."""
     found = Scanned()
-    for batch in batches:
-        for part in batch.iter_slices(_ROWS_AT_ONCE):
-            for frame in part.partition_by("day", maintain_order=True):
-                _add(found, frame, looker)
+    for frame in _frames(batches):
+        _add(found, frame, looker)
     return found
 
 
 def tallies(batches: Iterable[pl.DataFrame], looker: Looker) -> dict[date, Tally]:
     """Rows counted by day and nothing more: all that a broken day is known by, without labels or scoring."""
     found: dict[date, Tally] = {}
-    for batch in batches:
-        for frame in batch.partition_by("day", maintain_order=True):
-            day: date = frame["day"][0]
-            counted = tally.of_rows(frame, looker.model.schema, looker.reference)
-            found[day] = found[day] + counted if day in found else counted
+    for frame in _frames(batches):
+        _count(found, frame, looker)
     return found
+
+
+def _frames(batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The same rows, in frames of one day that are not too large."""
+    for batch in batches:
+        for part in batch.iter_slices(_ROWS_AT_ONCE):
+            yield from part.partition_by("day", maintain_order=True)
+
+
+def _count(found: dict[date, Tally], frame: pl.DataFrame, looker: Looker) -> None:
+    day: date = frame["day"][0]
+    counted = tally.of_rows(frame, looker.model.schema, looker.reference)
+    found[day] = found[day] + counted if day in found else counted
 
 
 def _add(found: Scanned, frame: pl.DataFrame, looker: Looker) -> None:
     """Count the rows of one day."""
     day: date = frame["day"][0]
-    counted = tally.of_rows(frame, looker.model.schema, looker.reference)
-    found.tallies[day] = found.tallies[day] + counted if day in found.tallies else counted
+    _count(found.tallies, frame, looker)
     sample = Sample.of(frame, looker.bundle.version, looker.bundle.signature.names)
     found.samples[day] = found.samples[day] + sample if day in found.samples else sample
     labelled, columns = frame.filter(pl.col("label").is_not_null()), frozenset(frame.columns)

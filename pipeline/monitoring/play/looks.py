@@ -26,8 +26,7 @@ class Looks:
     def at(self, as_of: date) -> Observation:
         """What `observe` says on that day, from the same rows by the same code; without the counts of all labels."""
         look = Look(self.looker, self._rules, as_of, self._parity)
-        since = look.since if look.data_end else look.first
-        older, seen = self._between(since, look.first), self._between(look.first, as_of)
+        older, seen = self._between(look.oldest, look.first), self._between(look.first, as_of)
         new = sum(one.labelled for one in (*older.days, *seen.days) if one.day >= look.since)
         return observe.judge(seen, look, new, None, older.tallies)
 

@@ -10,10 +10,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from pipeline import production
-from pipeline.config import Frozen, validated
+from pipeline.config import Frozen, load_yaml, read_params, validated
 from pipeline.context import Context
 from pipeline.monitoring.retrain.schedule import checked
-from pipeline.yamls import load, section
 
 Engine = Literal["job", "workflow", "local"]
 KEY = r"^[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*$"
@@ -54,12 +53,12 @@ class _Named(Frozen):
 
 def read_retrain(root: Path) -> Retrain:
     """Section `retrain` of `params.yaml` under `root`. Raises ConfigError naming file, field and value."""
-    return _of(section(root, "retrain"), root / "params.yaml")
+    return _of(read_params(root).retrain, root / "params.yaml")
 
 
 def as_written(text: str, path: Path) -> Retrain:
     """The same of a `params.yaml` that git has. Raises ConfigError naming `path`, field and value."""
-    document = load(text, path) or {}
+    document = load_yaml(text, path) or {}
     return _of(document.get("retrain") or {}, path)
 
 

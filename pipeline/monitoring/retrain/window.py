@@ -6,8 +6,7 @@ from typing import Any
 
 import yaml
 
-from pipeline import yamls
-from pipeline.config import ConfigError
+from pipeline.config import ConfigError, load_yaml
 
 WHERE = "params.yaml"
 _MARKED = "&*!"
@@ -80,4 +79,4 @@ def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _document(text: str) -> Any:
-    return yamls.load(text, WHERE)
+    return load_yaml(text, WHERE)

@@ -42,6 +42,13 @@ def test_threshold_out_of_range_is_named_with_its_value(tmp_path: Path) -> None:
         read_params(broken(tmp_path, {"benchmark": {"margin": -1}}))
 
 
+def test_day_that_there_is_not_is_named_with_its_field_and_the_fix(tmp_path: Path) -> None:
+    """PyYAML says only that the month must be in 1..12."""
+    (tmp_path / "params.yaml").write_text("data:\n  end: 2013-13-31\n")
+    with pytest.raises(ConfigError, match=r"params\.yaml: data\.end: month .*\(got '2013-13-31'\); write a day"):
+        read_params(tmp_path)
+
+
 def test_override_without_an_expiry_date_is_refused(tmp_path: Path) -> None:
     override = {"gate": "load", "candidate": "0123456789ab", "reason": "a slow runner today"}
     with pytest.raises(ConfigError, match=r"gates.overrides.0.expires"):
